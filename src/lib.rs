@@ -1,0 +1,6 @@
+//! Evenkeel: a small server that stays on an even keel, and the machine it is made of.
+
+#![forbid(unsafe_code)]
+
+pub mod reactor;
+pub mod wire;

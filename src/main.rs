@@ -1,0 +1,3 @@
+//! The `evenkeel` binary: arguments in, exit code out.
+
+fn main() {}

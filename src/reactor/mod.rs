@@ -1,0 +1,1 @@
+//! Sockets, time, memory. No protocol.

@@ -1,0 +1,5 @@
+//! Bytes to values and back. No I/O, no clock, no policy.
+
+pub mod http;
+#[cfg(feature = "ws")]
+pub mod ws;

@@ -1,0 +1,1 @@
+//! WebSocket syntax (RFC 6455, RFC 7692).
