@@ -1,0 +1,203 @@
+//! Closing, once, for every protocol: flush, FIN, linger, close.
+//!
+//! Lingering reads until the peer's FIN (or 2 s of silence, or 10 s in all) and puts no cap on the bytes: closing a socket with
+//! unread bytes sends a reset, and a reset throws away what the peer has not read yet (RFC 9112, section 9.6).
+
+use super::context::{App, AppCx, Close, Deadline, End, Event};
+use super::net::{Net, Ready};
+use super::outcome::{CloseHow, Failure, Io, Op, PortReason};
+use super::port::{Flags, OnFailure, Phase};
+use super::pump::READS;
+use super::token::{Millis, Token};
+use super::turn::Reactor;
+
+impl<A: App, N: Net> Reactor<A, N> {
+    /// A session has said how and why its connection ends.
+    pub(super) fn close(&mut self, token: Token, close: Close, reason: A::Reason) {
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        match (close, port.phase) {
+            (Close::Graceful, Phase::Open) => {
+                port.reason = Some(reason);
+                port.phase = Phase::Flushing;
+                (port.phase_at, port.total_at) = (Millis::NEVER, Millis::NEVER);
+                if port.flags.has(Flags::EVICTABLE) {
+                    port.flags.set(Flags::EVICTABLE, false);
+                    self.core.idle.leave(token.index());
+                }
+                if let Some(inbox) = port.inbox.take() {
+                    self.core.pool.give(inbox);
+                }
+                self.run_flushing(token);
+            }
+            (Close::Abort, _) => self.close_now(token, reason, CloseHow::Reset),
+            (Close::Graceful, Phase::Detached | Phase::Connecting | Phase::Handshaking | Phase::ReadOnly) => {
+                self.close_now(token, reason, CloseHow::Normal);
+            }
+            // It is ending already; the first reason stands.
+            (Close::Graceful, Phase::Flushing | Phase::Lingering) => {}
+        }
+    }
+
+    pub(super) fn run_flushing(&mut self, token: Token) {
+        match self.flush(token) {
+            Ok(_) => {}
+            Err(fault) => return self.ending_failed(token, Failure { op: Op::Write, fault }),
+        }
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        if port.outbox.is_some() {
+            return;
+        }
+        port.phase = Phase::Lingering;
+        if port.flags.has(Flags::EOF) {
+            return self.free(token, CloseHow::Normal);
+        }
+        let settings = &self.core.settings;
+        port.phase_at = self.core.now.after(settings.linger_silence);
+        port.total_at = self.core.now.after(settings.linger_total);
+        let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return };
+        match self.net.shutdown_write(stream) {
+            Io::Fault(fault) => self.ending_failed(token, Failure { op: Op::Write, fault }),
+            Io::Done(_) | Io::WouldBlock | Io::Eof => self.run_lingering(token),
+        }
+    }
+
+    /// Reads and throws away.
+    pub(super) fn run_lingering(&mut self, token: Token) {
+        for _ in 0..READS {
+            let Some(port) = self.core.ports.get_mut(token) else { return };
+            if !port.ready.has(Ready::READABLE) {
+                return;
+            }
+            let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return };
+            match self.net.read(stream, &mut self.scratch) {
+                Io::Done(n) => {
+                    if n < self.scratch.len() && N::SHORT_READ_DRAINS && !port.ready.has(Ready::HANGUP) {
+                        port.ready.clear(Ready::READABLE);
+                    }
+                    port.phase_at = self.core.now.after(self.core.settings.linger_silence);
+                    self.core.counters.lingered_bytes += n as u64;
+                }
+                Io::WouldBlock => port.ready.clear(Ready::READABLE),
+                Io::Eof => return self.free(token, CloseHow::Normal),
+                Io::Fault(fault) => return self.ending_failed(token, Failure { op: Op::Read, fault }),
+            }
+        }
+        self.core.enqueue(token);
+    }
+
+    /// A deadline of a phase in which no session is left.
+    pub(super) fn ending_timeout(&mut self, token: Token, phase: Phase, deadline: Deadline) {
+        let reason = match (phase, deadline) {
+            (Phase::Flushing, Deadline::Progress) => PortReason::FlushStalled,
+            (Phase::Flushing, Deadline::Rate) => PortReason::FlushTooSlow,
+            (Phase::Lingering, _) => return self.free(token, CloseHow::Normal),
+            // Flushing sets no other deadline; the other phases have a session.
+            (Phase::Flushing, Deadline::Phase | Deadline::Total)
+            | (Phase::Detached | Phase::Connecting | Phase::Handshaking | Phase::Open | Phase::ReadOnly, _) => {
+                return;
+            }
+        };
+        self.close_now(token, reason.into(), CloseHow::Reset);
+    }
+
+    fn ending_failed(&mut self, token: Token, failure: Failure) {
+        let Some(port) = self.core.ports.get(token) else { return };
+        match port.phase.on_failure(failure) {
+            OnFailure::Replace(reason) => self.close_now(token, reason.into(), CloseHow::Normal),
+            OnFailure::Keep => self.free(token, CloseHow::Normal),
+            OnFailure::Ask | OnFailure::Never => {
+                debug_assert!(false, "{:?} in {:?}", failure, port.phase);
+                self.free(token, CloseHow::Normal);
+            }
+        }
+    }
+
+    /// Ends a connection at once, for this reason.
+    pub(super) fn close_now(&mut self, token: Token, reason: A::Reason, how: CloseHow) {
+        if let Some(port) = self.core.ports.get_mut(token) {
+            port.reason = Some(reason);
+            self.free(token, how);
+        }
+    }
+
+    /// Frees the slot: stream, buffers, timer, place in the tables. The one way out.
+    fn free(&mut self, token: Token, how: CloseHow) {
+        let index = token.index();
+        if self.core.ports.get(token).is_none() {
+            return;
+        }
+        let Some(mut port) = self.core.ports.remove(index) else { return };
+        if let Some(stream) = self.streams.get_mut(index).and_then(Option::take) {
+            self.net.close(stream, how);
+        }
+        if let Some(inbox) = port.inbox.take() {
+            self.core.pool.give(inbox);
+        }
+        if let Some(mut outbox) = port.outbox.take() {
+            outbox.clear(&mut self.core.pool);
+            self.keep_outbox(outbox);
+        }
+        self.core.wheel.disarm(index);
+        self.core.idle.leave(index);
+        if port.flags.has(Flags::COUNTED) {
+            self.gauge.leave();
+            self.resume_listeners();
+        }
+        self.core.counters.closed += 1;
+        let reason = port.reason.unwrap_or_else(|| PortReason::Stopped.into());
+        let end = End { token, peer: port.peer, phase: port.phase, reason };
+        if let Some(session) = self.sessions.get_mut(index).and_then(Option::take) {
+            let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+            self.app.on_close(session, end, &mut cx);
+        }
+    }
+
+    /// Lets the stream go and keeps the session.
+    pub(super) fn detach(&mut self, token: Token, how: CloseHow) {
+        let index = token.index();
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        port.phase = Phase::Detached;
+        port.ready = Ready::default();
+        port.flags.set(Flags::EOF, false);
+        port.flags.set(Flags::WATCHES_WRITES, false);
+        port.flags.set(Flags::PAUSED, false);
+        if let Some(inbox) = port.inbox.take() {
+            self.core.pool.give(inbox);
+        }
+        if let Some(mut outbox) = port.outbox.take() {
+            outbox.clear(&mut self.core.pool);
+            self.keep_outbox(outbox);
+        }
+        if let Some(stream) = self.streams.get_mut(index).and_then(Option::take) {
+            self.net.close(stream, how);
+        }
+    }
+
+    /// Tells every session that the reactor drains, and closes the listeners. What is still there after `deadline` is reset.
+    pub fn drain(&mut self, deadline: std::time::Duration) {
+        self.drain_until = Some(self.core.now.after(deadline));
+        for index in 0..self.listeners.len() {
+            self.remove_listener(super::token::ListenerId(index as u16));
+        }
+        self.core.draining = true;
+        let tokens: Vec<Token> = self.core.ports.iter().map(|(token, _)| token).collect();
+        for token in tokens {
+            if let Some(port) = self.core.ports.get_mut(token)
+                && !port.flags.has(Flags::DRAINING)
+            {
+                port.flags.set(Flags::DRAINING, true);
+                self.event(token, Event::Drain);
+                self.rearm(token);
+            }
+        }
+        self.deliver_births();
+    }
+
+    /// Resets every connection.
+    pub(super) fn stop_all(&mut self) {
+        let tokens: Vec<Token> = self.core.ports.iter().map(|(token, _)| token).collect();
+        for token in tokens {
+            self.close_now(token, PortReason::Stopped.into(), CloseHow::Reset);
+        }
+    }
+}

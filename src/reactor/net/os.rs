@@ -1,0 +1,7 @@
+//! The real world.
+/// stub
+#[derive(Debug)]
+pub struct OsRoot;
+/// stub
+#[derive(Debug)]
+pub struct OsNet;

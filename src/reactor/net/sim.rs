@@ -1,0 +1,4 @@
+//! The simulated world.
+/// stub
+#[derive(Debug)]
+pub struct SimFile;

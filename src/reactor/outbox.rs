@@ -1,0 +1,339 @@
+//! What is to be sent: the [`Cork`] collects one turn's output of one connection; an [`Outbox`] keeps what the kernel refused.
+//!
+//! 1. Bytes leave in the order in which they were put in, each once.
+//! 2. [`Outbox::memory`] counts what a peer that does not read makes us hold; files are not memory.
+//! 3. An empty outbox holds no buffer.
+
+use super::buffer::{Buffer, BufferPool, LARGEST};
+use super::net::FileHandle;
+use super::token::Millis;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Most pieces handed to the kernel in one call.
+pub const MAX_SLICES: usize = 64;
+
+/// A piece of output that is not copied.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Stored once for all who send it: a cached file, a message to a room.
+    Shared(Arc<[u8]>, Range<usize>),
+    /// Part of the program.
+    Static(&'static [u8]),
+    /// A file, read late.
+    File(Arc<FileHandle>, Range<u64>),
+}
+
+impl Part {
+    /// How many bytes it is.
+    pub fn len(&self) -> u64 {
+        match self {
+            Part::Shared(_, range) => range.len() as u64,
+            Part::Static(bytes) => bytes.len() as u64,
+            Part::File(_, range) => range.end - range.start,
+        }
+    }
+
+    /// It has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its bytes; none for a file.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Part::Shared(bytes, range) => bytes.get(range.clone()),
+            Part::Static(bytes) => Some(bytes),
+            Part::File(..) => None,
+        }
+    }
+
+    fn skip(&mut self, n: u64) {
+        match self {
+            Part::Shared(_, range) => range.start += n as usize,
+            Part::Static(bytes) => *bytes = &bytes[n as usize..],
+            Part::File(_, range) => range.start += n,
+        }
+    }
+}
+
+/// One turn's output of the connection that is being run: there is one cork per reactor.
+#[derive(Debug, Default)]
+pub struct Cork {
+    bytes: Vec<u8>,
+    /// Each part comes behind the bytes up to its offset.
+    parts: Vec<(usize, Part)>,
+    part_memory: usize,
+    files: usize,
+}
+
+impl Cork {
+    /// Bytes to be copied.
+    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Appends a piece. An empty one is dropped.
+    pub fn push(&mut self, part: Part) {
+        match part.len() {
+            0 => return,
+            len if part.bytes().is_some() => self.part_memory += len as usize,
+            _ => self.files += 1,
+        }
+        self.parts.push((self.bytes.len(), part));
+    }
+
+    /// Nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.parts.is_empty()
+    }
+
+    /// Bytes in memory.
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + self.part_memory
+    }
+
+    /// A file is in it.
+    pub fn has_file(&self) -> bool {
+        self.files > 0
+    }
+
+    /// All of it, if it is plain bytes: the common case.
+    pub fn plain(&self) -> Option<&[u8]> {
+        self.parts.is_empty().then_some(self.bytes.as_slice())
+    }
+
+    /// The pieces up to the first file, or as many as fit; says whether more follows.
+    pub fn gather<'a>(&'a self, out: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, bool) {
+        let (mut n, mut from) = (0, 0);
+        for (at, part) in &self.parts {
+            if *at > from {
+                out[n] = IoSlice::new(&self.bytes[from..*at]);
+                (n, from) = (n + 1, *at);
+            }
+            match part.bytes() {
+                Some(bytes) if n < MAX_SLICES => out[n] = IoSlice::new(bytes),
+                _ => return (n, true),
+            }
+            n += 1;
+            if n + 1 >= MAX_SLICES {
+                return (n, true);
+            }
+        }
+        if from < self.bytes.len() {
+            out[n] = IoSlice::new(&self.bytes[from..]);
+            n += 1;
+        }
+        (n, false)
+    }
+
+    /// Moves what is behind the first `sent` bytes to an outbox, and empties the cork.
+    pub fn spill(&mut self, mut sent: usize, outbox: &mut Outbox, pool: &mut BufferPool) {
+        let mut from = 0;
+        for (at, mut part) in self.parts.drain(..) {
+            let run = &self.bytes[from..at];
+            let skip = sent.min(run.len());
+            outbox.push_bytes(&run[skip..], pool);
+            (sent, from) = (sent - skip, at);
+            let skip = (sent as u64).min(part.len());
+            part.skip(skip);
+            sent -= skip as usize;
+            outbox.push(part);
+        }
+        let run = &self.bytes[from..];
+        outbox.push_bytes(&run[sent.min(run.len())..], pool);
+        self.clear();
+    }
+
+    /// Throws everything away. A cork that grew large gives its memory back.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(4 * LARGEST);
+        self.parts.clear();
+        (self.part_memory, self.files) = (0, 0);
+    }
+}
+
+#[derive(Debug)]
+enum Segment {
+    Bytes(Buffer),
+    Part(Part),
+}
+
+/// What waits to be sent on one connection, oldest first, and how well the peer takes it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    segments: VecDeque<Segment>,
+    memory: usize,
+    file_bytes: u64,
+    /// When the peer last took a byte, or when there was first something to take.
+    pub(super) progress_at: Millis,
+    /// Start of the window over which the rate is measured, and what was taken in it.
+    pub(super) window: (Millis, u64),
+    /// It was above high water, and nobody was told of its draining yet.
+    pub(super) above_high: bool,
+}
+
+impl Outbox {
+    /// Copies bytes to the end.
+    pub fn push_bytes(&mut self, mut bytes: &[u8], pool: &mut BufferPool) {
+        self.memory += bytes.len();
+        if let Some(Segment::Bytes(buffer)) = self.segments.back_mut() {
+            bytes = &bytes[buffer.append(bytes)..];
+        }
+        while !bytes.is_empty() {
+            let mut buffer = pool.take(bytes.len());
+            bytes = &bytes[buffer.append(bytes)..];
+            self.segments.push_back(Segment::Bytes(buffer));
+        }
+    }
+
+    /// Appends a piece. An empty one is dropped.
+    pub fn push(&mut self, part: Part) {
+        match part.len() {
+            0 => return,
+            len if part.bytes().is_some() => self.memory += len as usize,
+            len => self.file_bytes += len,
+        }
+        self.segments.push_back(Segment::Part(part));
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Bytes that wait in memory, ours or shared.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// A file waits.
+    pub fn has_file(&self) -> bool {
+        self.file_bytes > 0
+    }
+
+    /// Bytes that wait, files included.
+    pub fn len(&self) -> u64 {
+        self.memory as u64 + self.file_bytes
+    }
+
+    /// The pieces in memory up to the first file, or as many as fit; says whether more follows.
+    pub fn gather<'a>(&'a self, out: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, bool) {
+        for (n, segment) in self.segments.iter().enumerate() {
+            let bytes = match segment {
+                Segment::Bytes(buffer) => Some(buffer.bytes()),
+                Segment::Part(part) => part.bytes(),
+            };
+            match bytes {
+                Some(bytes) if n < MAX_SLICES => out[n] = IoSlice::new(bytes),
+                _ => return (n, true),
+            }
+        }
+        (self.segments.len(), false)
+    }
+
+    /// The file at the front, if it is one, and the range of it that remains.
+    pub fn front_file(&self) -> Option<(Arc<FileHandle>, Range<u64>)> {
+        match self.segments.front()? {
+            Segment::Part(Part::File(file, range)) => Some((file.clone(), range.clone())),
+            Segment::Part(Part::Shared(..) | Part::Static(_)) | Segment::Bytes(_) => None,
+        }
+    }
+
+    /// Forgets the first `n` bytes: they were taken.
+    pub fn advance(&mut self, mut n: u64, pool: &mut BufferPool) {
+        debug_assert!(n <= self.len());
+        while n > 0 {
+            let Some(front) = self.segments.front_mut() else { return };
+            let (len, in_memory) = match front {
+                Segment::Bytes(buffer) => (buffer.len() as u64, true),
+                Segment::Part(part) => (part.len(), part.bytes().is_some()),
+            };
+            let taken = n.min(len);
+            match in_memory {
+                true => self.memory -= taken as usize,
+                false => self.file_bytes -= taken,
+            }
+            n -= taken;
+            if taken == len {
+                if let Some(Segment::Bytes(buffer)) = self.segments.pop_front() {
+                    pool.give(buffer);
+                }
+            } else {
+                match front {
+                    Segment::Bytes(buffer) => buffer.consume(taken as usize),
+                    Segment::Part(part) => part.skip(taken),
+                }
+            }
+        }
+    }
+
+    /// Throws everything away and gives the buffers back.
+    pub fn clear(&mut self, pool: &mut BufferPool) {
+        for segment in self.segments.drain(..) {
+            if let Segment::Bytes(buffer) = segment {
+                pool.give(buffer);
+            }
+        }
+        (self.memory, self.file_bytes, self.above_high) = (0, 0, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory_of(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let (n, _) = outbox.gather(&mut slices);
+        slices[..n].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_cork_spilled_after_any_number_of_bytes_leaves_exactly_the_rest() {
+        let shared: Arc<[u8]> = Arc::from(&b"..shared.."[..]);
+        let whole = b"onesharedtwostaticthree";
+        for sent in 0..=whole.len() {
+            let (mut cork, mut outbox, mut pool) =
+                (Cork::default(), Outbox::default(), BufferPool::default());
+            cork.bytes_mut().extend_from_slice(b"one");
+            cork.push(Part::Shared(shared.clone(), 2..8));
+            cork.bytes_mut().extend_from_slice(b"two");
+            cork.push(Part::Static(b"static"));
+            cork.push(Part::Static(b""));
+            cork.bytes_mut().extend_from_slice(b"three");
+            assert_eq!(cork.memory(), whole.len());
+            cork.spill(sent, &mut outbox, &mut pool);
+            assert!(cork.is_empty() && cork.memory() == 0);
+            assert_eq!(
+                (memory_of(&outbox).as_slice(), outbox.memory()),
+                (&whole[sent..], whole.len() - sent)
+            );
+            outbox.clear(&mut pool);
+            assert_eq!(pool.lent(), 0);
+        }
+    }
+
+    #[test]
+    fn advancing_by_any_steps_gives_every_byte_once_and_every_buffer_back() {
+        let whole: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        for step in [1000, 65_535, 65_536, 65_537, 200_000] {
+            let (mut outbox, mut pool) = (Outbox::default(), BufferPool::default());
+            for chunk in whole.chunks(7777) {
+                outbox.push_bytes(chunk, &mut pool);
+            }
+            let mut seen = Vec::new();
+            while !outbox.is_empty() {
+                let bytes = memory_of(&outbox);
+                let n = bytes.len().min(step);
+                seen.extend_from_slice(&bytes[..n]);
+                outbox.advance(n as u64, &mut pool);
+            }
+            assert_eq!(seen, whole);
+            assert_eq!((outbox.len(), pool.lent()), (0, 0));
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Moving bytes for one port. All I/O of a connection is here and in `ending.rs`.
+//!
+//! A run flushes what waits, then reads and shows what came, and writes what the session says straight from the cork. It ends when
+//! the port would block, is held back, or has used its budget; then it goes to the back of the queue. Progress: a run that is
+//! queued again has moved a byte, cleared a bit, shown something, or changed the phase.
+
+use super::buffer::{Buffer, LARGEST};
+use super::context::{App, Birth, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
+use super::net::{Net, Ready, Target};
+use super::outbox::{MAX_SLICES, Outbox};
+use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
+use super::port::{Flags, Phase};
+use super::token::Token;
+use super::turn::Reactor;
+use std::io::IoSlice;
+
+/// Reads per port and turn.
+pub(super) const READS: usize = 4;
+/// Bytes out per port and turn.
+const OUT: u64 = 1 << 20;
+/// Outboxes kept for the next connection that needs one.
+const SPARE_OUTBOXES: usize = 64;
+/// Runs without progress after which a connection is ended.
+const STUCK: u8 = 3;
+
+/// What a flush came to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Flushed {
+    /// As far as the peer or the budget allowed.
+    Yes,
+    /// And what waits is below low water again.
+    Drained,
+}
+
+impl<A: App, N: Net> Reactor<A, N> {
+    /// Runs a port that was taken from the queue.
+    pub(super) fn run_port(&mut self, token: Token) {
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        port.flags.set(Flags::QUEUED, false);
+        let before = (self.core.counters.moved(), port.ready, port.phase);
+        match port.phase {
+            Phase::Detached | Phase::Handshaking => {}
+            Phase::Connecting => self.run_connecting(token),
+            Phase::Open | Phase::ReadOnly => self.run_open(token),
+            Phase::Flushing => self.run_flushing(token),
+            Phase::Lingering => self.run_lingering(token),
+        }
+        self.rearm(token);
+        self.deliver_births();
+        self.check_progress(token, before);
+    }
+
+    /// A run that queued itself again and moved nothing is a defect: the third in a row ends the connection.
+    fn check_progress(&mut self, token: Token, before: (u64, Ready, Phase)) {
+        let moved = self.core.counters.moved();
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        if !port.flags.has(Flags::QUEUED) || before != (moved, port.ready, port.phase) {
+            port.stuck = 0;
+            return;
+        }
+        port.stuck += 1;
+        self.core.counters.no_progress += 1;
+        if port.stuck >= STUCK {
+            log::error!("{}: {:?} made no progress three times; closed", port.peer, port.phase);
+            debug_assert!(false, "no progress");
+            self.close_now(token, PortReason::NoProgress.into(), CloseHow::Reset);
+        }
+    }
+
+    fn run_connecting(&mut self, token: Token) {
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return };
+        if port.ready == Ready::default() {
+            return;
+        }
+        match self.net.finish_connect(stream) {
+            Io::Done(_) => {
+                port.phase = Phase::Open;
+                port.flags.set(Flags::WATCHES_WRITES, true);
+                port.ready = port.ready.with(Ready::WRITABLE);
+                self.event(token, Event::Open);
+                self.run_open(token);
+            }
+            Io::WouldBlock => port.ready = Ready::default(),
+            Io::Fault(fault) => self.failed(token, Failure { op: Op::Connect, fault }),
+            Io::Eof => self.failed(token, Failure { op: Op::Connect, fault: Fault::Reset }),
+        }
+    }
+
+    fn run_open(&mut self, token: Token) {
+        self.flush_open(token);
+        for turn in 0..=READS {
+            let Some(port) = self.core.ports.get_mut(token) else { return };
+            let open = matches!(port.phase, Phase::Open | Phase::ReadOnly);
+            if !open || port.flags.has(Flags::PAUSED) || port.is_high(&self.core.settings) {
+                return;
+            }
+            let show = port.flags.has(Flags::SHOW) && port.inbox.is_some();
+            port.flags.set(Flags::SHOW, false);
+            if !show && (!port.ready.has(Ready::READABLE) || port.flags.has(Flags::EOF)) {
+                return;
+            }
+            if turn == READS {
+                port.flags.set(Flags::SHOW, show);
+                return self.core.enqueue(token);
+            }
+            match show {
+                true => self.show_kept(token),
+                false => self.read(token),
+            }
+        }
+    }
+
+    /// Sends what waits; tells the session if that made room.
+    fn flush_open(&mut self, token: Token) {
+        if self.core.ports.get(token).is_none_or(|port| port.outbox.is_none()) {
+            return;
+        }
+        match self.flush(token) {
+            Ok(Flushed::Yes) => {}
+            Ok(Flushed::Drained) => {
+                self.event(token, Event::Drained);
+                if let Some(port) = self.core.ports.get_mut(token) {
+                    port.flags.set(Flags::SHOW, true);
+                }
+            }
+            Err(fault) => self.failed(token, Failure { op: Op::Write, fault }),
+        }
+    }
+
+    fn read(&mut self, token: Token) {
+        let index = token.index();
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        let Some(Some(stream)) = self.streams.get_mut(index) else { return };
+        // What was kept is continued in its own buffer; otherwise all connections share one.
+        let mut kept = port.inbox.take();
+        if let Some(buffer) = kept.take_if(|buffer| buffer.spare_mut().is_empty()) {
+            match self.core.pool.grow(buffer) {
+                Ok(larger) => kept = Some(larger),
+                Err(full) => {
+                    self.core.pool.give(full);
+                    return self.close_now(token, PortReason::InputOverflow.into(), CloseHow::Reset);
+                }
+            }
+        }
+        let room: &mut [u8] = match &mut kept {
+            Some(buffer) => buffer.spare_mut(),
+            None => &mut self.scratch,
+        };
+        let room_len = room.len();
+        match self.net.read(stream, room) {
+            Io::Done(n) => {
+                if n < room_len && N::SHORT_READ_DRAINS && !port.ready.has(Ready::HANGUP) {
+                    port.ready.clear(Ready::READABLE);
+                }
+                self.core.counters.reads += 1;
+                self.core.counters.bytes_in += n as u64;
+                match kept {
+                    Some(mut buffer) => {
+                        buffer.filled(n);
+                        self.show_buffer(token, buffer);
+                    }
+                    None => self.show_scratch(token, n),
+                }
+            }
+            Io::WouldBlock => {
+                port.ready.clear(Ready::READABLE);
+                port.inbox = kept;
+            }
+            Io::Eof => {
+                port.flags.set(Flags::EOF, true);
+                port.ready.clear(Ready::READABLE);
+                port.inbox = kept;
+                self.event(token, Event::Eof);
+            }
+            Io::Fault(fault) => {
+                port.inbox = kept;
+                self.failed(token, Failure { op: Op::Read, fault });
+            }
+        }
+    }
+
+    fn show_kept(&mut self, token: Token) {
+        if let Some(buffer) = self.core.ports.get_mut(token).and_then(|port| port.inbox.take()) {
+            self.core.counters.shown += 1;
+            self.show_buffer(token, buffer);
+        }
+    }
+
+    fn show_buffer(&mut self, token: Token, mut buffer: Buffer) {
+        let Some(Some(session)) = self.sessions.get_mut(token.index()) else {
+            return self.core.pool.give(buffer);
+        };
+        let mut input = Input::new(buffer.bytes_mut());
+        let mut cx = Cx { me: token, core: &mut self.core, host: &mut self.net };
+        let step = session.on_data(&mut input, &mut self.app, &mut cx);
+        let taken = input.taken();
+        buffer.consume(taken);
+        match self.core.ports.get_mut(token) {
+            Some(port) if !buffer.is_empty() => {
+                buffer.compact();
+                port.inbox = Some(buffer);
+            }
+            _ => self.core.pool.give(buffer),
+        }
+        self.after_callback(token, step);
+    }
+
+    fn show_scratch(&mut self, token: Token, n: usize) {
+        let Some(Some(session)) = self.sessions.get_mut(token.index()) else { return };
+        let mut input = Input::new(&mut self.scratch[..n]);
+        let mut cx = Cx { me: token, core: &mut self.core, host: &mut self.net };
+        let step = session.on_data(&mut input, &mut self.app, &mut cx);
+        let rest = input.bytes();
+        if !rest.is_empty()
+            && let Some(port) = self.core.ports.get_mut(token)
+        {
+            let mut buffer = self.core.pool.take(rest.len());
+            buffer.append(rest);
+            port.inbox = Some(buffer);
+        }
+        self.after_callback(token, step);
+    }
+
+    /// Tells a session something, sends what it says, and does what it wants.
+    pub(super) fn event(&mut self, token: Token, event: EventOf<A>) {
+        let Some(Some(session)) = self.sessions.get_mut(token.index()) else { return };
+        if self.core.ports.get(token).is_none_or(|port| !port.phase.has_session()) {
+            return;
+        }
+        let mut cx = Cx { me: token, core: &mut self.core, host: &mut self.net };
+        let step = session.on_event(event, &mut self.app, &mut cx);
+        self.after_callback(token, step);
+    }
+
+    fn after_callback(&mut self, token: Token, step: StepOf<A>) {
+        if !self.core.cork.is_empty()
+            && let Err(fault) = self.send_cork(token)
+        {
+            // What the session wants next no longer matters if it was about to close anyway.
+            return match step {
+                Step::Continue => self.failed(token, Failure { op: Op::Write, fault }),
+                Step::Close(_, reason) => self.close_now(token, reason, CloseHow::Normal),
+                Step::Detach(how) => self.detach(token, how),
+            };
+        }
+        match step {
+            Step::Continue => {}
+            Step::Close(close, reason) => self.close(token, close, reason),
+            Step::Detach(how) => self.detach(token, how),
+        }
+    }
+
+    /// Sends straight from the cork; what the kernel refuses waits in the outbox.
+    fn send_cork(&mut self, token: Token) -> Result<(), Fault> {
+        let core = &mut self.core;
+        let Some(port) = core.ports.get_mut(token) else {
+            core.cork.clear();
+            return Ok(());
+        };
+        let direct = match port.phase {
+            Phase::Open => port.outbox.is_none() && port.ready.has(Ready::WRITABLE),
+            Phase::Connecting | Phase::Handshaking => false,
+            Phase::Detached | Phase::ReadOnly | Phase::Flushing | Phase::Lingering => {
+                core.cork.clear();
+                return Ok(());
+            }
+        };
+        let mut sent = 0;
+        if direct && let Some(Some(stream)) = self.streams.get_mut(token.index()) {
+            let io = match core.cork.plain() {
+                Some(bytes) => self.net.write(stream, &[IoSlice::new(bytes)], false),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    match core.cork.gather(&mut slices) {
+                        // A file stands first.
+                        (0, _) => Io::Done(0),
+                        (n, more) => self.net.write(stream, &slices[..n], more),
+                    }
+                }
+            };
+            match io {
+                Io::Done(n) => sent = n,
+                Io::WouldBlock => port.ready.clear(Ready::WRITABLE),
+                Io::Fault(fault) => {
+                    core.cork.clear();
+                    return Err(fault);
+                }
+                Io::Eof => {}
+            }
+            core.counters.writes += 1;
+            core.counters.bytes_out += sent as u64;
+            if core.cork.plain().is_some_and(|bytes| bytes.len() == sent) {
+                core.cork.clear();
+                return Ok(());
+            }
+        }
+        let outbox = Core::<A>::outbox(port, &mut core.spare_outboxes, core.now);
+        core.cork.spill(sent, outbox, &mut core.pool);
+        if outbox.memory() > core.settings.hard_cap {
+            self.close_now(token, PortReason::OutboxOverflow.into(), CloseHow::Reset);
+            return Ok(());
+        }
+        match direct {
+            true => self.flush(token).map(|_| ()),
+            false => {
+                core.enqueue(token);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the peer and the budget allow.
+    pub(super) fn flush(&mut self, token: Token) -> Result<Flushed, Fault> {
+        let Some(port) = self.core.ports.get_mut(token) else { return Ok(Flushed::Yes) };
+        let Some(outbox) = port.outbox.as_mut() else { return Ok(Flushed::Yes) };
+        let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return Ok(Flushed::Yes) };
+        let mut budget = OUT;
+        let mut more_to_do = false;
+        while !outbox.is_empty() && port.ready.has(Ready::WRITABLE) {
+            if budget == 0 {
+                more_to_do = true;
+                break;
+            }
+            match send_front(&mut self.net, stream, outbox, budget) {
+                Io::Done(n) if n > 0 => {
+                    outbox.advance(n as u64, &mut self.core.pool);
+                    outbox.progress_at = self.core.now;
+                    outbox.window.1 += n as u64;
+                    budget = budget.saturating_sub(n as u64);
+                    self.core.counters.writes += 1;
+                    self.core.counters.bytes_out += n as u64;
+                }
+                Io::Done(_) | Io::WouldBlock | Io::Eof => port.ready.clear(Ready::WRITABLE),
+                Io::Fault(fault) => return Err(fault),
+            }
+        }
+        if !port.ready.has(Ready::WRITABLE) && !port.flags.has(Flags::WATCHES_WRITES) {
+            port.flags.set(Flags::WATCHES_WRITES, true);
+            if let Err(error) = self.net.watch_writes(stream, token) {
+                log::warn!("{}: writes cannot be watched: {error}", port.peer);
+                return Err(Fault::from(&error));
+            }
+        }
+        let settings = &self.core.settings;
+        outbox.above_high |= outbox.memory() >= settings.high_water || outbox.has_file();
+        let drained = outbox.above_high && outbox.memory() < settings.low_water && !outbox.has_file();
+        if drained {
+            outbox.above_high = false;
+        }
+        if outbox.is_empty()
+            && let Some(outbox) = port.outbox.take()
+        {
+            self.keep_outbox(outbox);
+        } else if more_to_do {
+            self.core.enqueue(token);
+        }
+        Ok(if drained { Flushed::Drained } else { Flushed::Yes })
+    }
+
+    pub(super) fn keep_outbox(&mut self, mut outbox: Box<Outbox>) {
+        outbox.above_high = false;
+        if self.core.spare_outboxes.len() < SPARE_OUTBOXES {
+            self.core.spare_outboxes.push(outbox);
+        }
+    }
+
+    /// An operation failed while there is a session to ask.
+    pub(super) fn failed(&mut self, token: Token, failure: Failure) {
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        self.core.counters.faults += 1;
+        log::debug!(
+            "{token} {}: {:?} failed in {:?}: {:?}",
+            port.peer,
+            failure.op,
+            port.phase,
+            failure.fault
+        );
+        let phase = port.phase;
+        if failure.op == Op::Write {
+            // Nothing more can leave; what comes is still read.
+            port.phase = Phase::ReadOnly;
+            if let Some(mut outbox) = port.outbox.take() {
+                outbox.clear(&mut self.core.pool);
+                self.keep_outbox(outbox);
+            }
+        }
+        self.event(token, Event::Failed(failure));
+        let undecided = self.core.ports.get(token).is_some_and(|port| port.phase == phase);
+        if failure.op != Op::Write && undecided && phase != Phase::Detached {
+            self.close_now(token, PortReason::Failed(failure).into(), CloseHow::Normal);
+        }
+    }
+
+    /// Puts what sessions asked for into the tables.
+    pub(super) fn deliver_births(&mut self) {
+        while let Some(birth) = self.core.births.pop() {
+            match birth {
+                Birth::Spawn(token, session) => {
+                    self.place(token, Some(session), None);
+                    self.event(token, Event::Open);
+                    self.rearm(token);
+                }
+                Birth::Connect(token, session, to) => {
+                    self.place(token, Some(session), None);
+                    self.begin_connect(token, &to);
+                }
+                Birth::Attach(token, to) => self.begin_connect(token, &to),
+            }
+        }
+    }
+
+    fn begin_connect(&mut self, token: Token, to: &Target) {
+        let Some(port) = self.core.ports.get_mut(token).filter(|port| port.phase == Phase::Detached) else {
+            return;
+        };
+        match self.net.connect(to, token) {
+            Ok(stream) => {
+                port.phase = Phase::Connecting;
+                port.ready = Ready::default();
+                if let Target::Tcp(addr) = to {
+                    port.peer = (*addr).into();
+                }
+                self.streams[token.index()] = Some(stream);
+            }
+            Err(fault) => self.failed(token, Failure { op: Op::Connect, fault }),
+        }
+        self.rearm(token);
+    }
+}
+
+/// One system call's worth of an outbox.
+fn send_front<N: Net>(net: &mut N, stream: &mut N::Stream, outbox: &Outbox, budget: u64) -> Io {
+    if let Some((file, range)) = outbox.front_file() {
+        return net.send_file(stream, &file, range.start, (range.end - range.start).min(budget));
+    }
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let (n, more) = outbox.gather(&mut slices);
+    net.write(stream, &slices[..n], more)
+}
+
+const _: () = assert!(LARGEST == 64 << 10, "the scratch buffer is the largest class");

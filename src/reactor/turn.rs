@@ -1,0 +1,438 @@
+//! The reactor and one turn of it.
+
+use super::accept::{Gauge, Listening};
+use super::buffer::{BufferPool, LARGEST};
+use super::context::{App, AppCx, Core, Deadline, Event};
+use super::handle::{Command, Handle, HandleSlot};
+use super::idle::IdleList;
+use super::net::{Net, Ready};
+use super::outbox::Cork;
+use super::port::{Flags, Phase, Port, Settings};
+use super::table::Table;
+use super::token::{Millis, Token};
+use super::wheel::Wheel;
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+/// Plain counts since the reactor began, one writer, read between turns.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // proof: the names are the documentation; `server` exports each with its help text
+pub struct Counters {
+    pub turns: u64,
+    pub events: u64,
+    pub stale_events: u64,
+    pub accepted: u64,
+    pub refused: u64,
+    pub accept_full: u64,
+    pub accept_exhausted: u64,
+    pub accept_skipped: u64,
+    pub evicted: u64,
+    pub closed: u64,
+    pub reads: u64,
+    pub writes: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub lingered_bytes: u64,
+    pub shown: u64,
+    pub faults: u64,
+    pub timeouts: u64,
+    pub notes: u64,
+    pub stale_notes: u64,
+    pub no_progress: u64,
+}
+
+impl Counters {
+    /// Changes whenever something moves.
+    pub(super) fn moved(&self) -> u64 {
+        self.bytes_in
+            + self.bytes_out
+            + self.lingered_bytes
+            + self.shown
+            + self.closed
+            + self.notes
+            + self.timeouts
+    }
+}
+
+/// When the reactor wants to run again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// At once: something is left to do.
+    Now,
+    /// After this long, or when it is readable (it is [`AsFd`](std::os::fd::AsFd)).
+    After(Duration),
+    /// When it is readable.
+    Idle,
+    /// Never: it was drained or stopped, and no connection is left.
+    Finished,
+}
+
+/// A readiness reactor: connections in a slab, one wheel, one scratch buffer, and the program `A` in the world `N`.
+pub struct Reactor<A: App, N: Net> {
+    pub(super) app: A,
+    pub(super) net: N,
+    pub(super) core: Core<A>,
+    pub(super) sessions: Vec<Option<A::Session>>,
+    pub(super) streams: Vec<Option<N::Stream>>,
+    pub(super) listeners: Vec<Option<Listening<N::Listener>>>,
+    pub(super) gauge: Gauge,
+    pub(super) scratch: Box<[u8]>,
+    pub(super) drain_until: Option<Millis>,
+    events: Vec<(Token, Ready)>,
+    fired: Vec<usize>,
+    stopped: bool,
+}
+
+impl<A: App, N: Net> Reactor<A, N> {
+    /// A reactor without connections.
+    pub fn new(app: A, net: N, settings: Settings) -> Reactor<A, N> {
+        Reactor::with_gauge(app, net, settings, Gauge::default())
+    }
+
+    /// A reactor that shares its connection limit with others.
+    pub fn with_gauge(app: A, net: N, settings: Settings, gauge: Gauge) -> Reactor<A, N> {
+        let now = net.now();
+        let core = Core {
+            ports: Table::default(),
+            wheel: Wheel::new(now),
+            idle: IdleList::default(),
+            pool: BufferPool::default(),
+            cork: Cork::default(),
+            notes: VecDeque::new(),
+            births: Vec::new(),
+            run_queue: VecDeque::new(),
+            spare_outboxes: Vec::new(),
+            now,
+            draining: false,
+            settings,
+            counters: Counters::default(),
+            handle: HandleSlot::new(net.waker()),
+        };
+        Reactor {
+            app,
+            net,
+            core,
+            sessions: Vec::new(),
+            streams: Vec::new(),
+            listeners: Vec::new(),
+            gauge,
+            scratch: vec![0; LARGEST].into_boxed_slice(),
+            drain_until: None,
+            events: Vec::new(),
+            fired: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Waits for at most `max_wait` (`None`: for as long as it takes), and does what is to be done. See the module page for the order.
+    pub fn turn(&mut self, max_wait: Option<Duration>) -> io::Result<Turn> {
+        let wait = match self.next() {
+            Turn::Finished => return Ok(Turn::Finished),
+            Turn::Now => Some(Duration::ZERO),
+            Turn::After(due) => Some(max_wait.map_or(due, |max| max.min(due))),
+            Turn::Idle => max_wait,
+        };
+        self.net.wait(wait, &mut self.events)?;
+        self.core.now = self.net.now();
+        self.core.counters.turns += 1;
+        self.take_events();
+        self.take_commands();
+        self.accept_all();
+        self.run_queued();
+        self.deliver_notes();
+        self.fire_timers();
+        self.run_queued();
+        self.shrink();
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        self.app.on_turn(&mut cx);
+        self.deliver_births();
+        Ok(self.next())
+    }
+
+    /// Turns until drained or stopped.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn(None)? != Turn::Finished {}
+        Ok(())
+    }
+
+    /// When it wants to run again.
+    pub fn next(&self) -> Turn {
+        if self.stopped || self.core.draining && self.core.ports.is_empty() {
+            return Turn::Finished;
+        }
+        let core = &self.core;
+        if !core.run_queue.is_empty() || !core.notes.is_empty() || core.handle.waiting() {
+            return Turn::Now;
+        }
+        let wakes = [core.wheel.next_wake(), self.next_accept(), self.drain_until];
+        match wakes.into_iter().flatten().min() {
+            Some(at) if at <= core.now => Turn::Now,
+            Some(at) => Turn::After(at.since(core.now)),
+            None => Turn::Idle,
+        }
+    }
+
+    /// Speaks to this reactor from other threads.
+    pub fn handle(&self) -> Handle<A::Message> {
+        self.core.handle.handle()
+    }
+
+    /// The program.
+    pub fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// The program, between turns.
+    pub fn app_mut(&mut self) -> &mut A {
+        &mut self.app
+    }
+
+    /// Lets the program speak to its sessions, between turns.
+    pub fn with_app<T>(&mut self, f: impl FnOnce(&mut A, &mut AppCx<'_, A>) -> T) -> T {
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        let out = f(&mut self.app, &mut cx);
+        self.deliver_births();
+        out
+    }
+
+    /// The world.
+    pub fn net(&self) -> &N {
+        &self.net
+    }
+
+    /// The world, between turns.
+    pub fn net_mut(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// The limits, to be changed between turns; new ones hold from the next operation on.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.core.settings
+    }
+
+    /// Plain counts.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// How many connections and detached sessions there are.
+    pub fn connections(&self) -> usize {
+        self.core.ports.len()
+    }
+
+    /// The session of a connection.
+    pub fn session(&self, token: Token) -> Option<&A::Session> {
+        self.core.ports.get(token)?;
+        self.sessions.get(token.index())?.as_ref()
+    }
+
+    fn take_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for (token, ready) in events.drain(..) {
+            self.core.counters.events += 1;
+            if let Some(listener) = token.listener() {
+                self.listener_ready(listener);
+            } else if let Some(port) = self.core.ports.get_mut(token) {
+                port.ready = port.ready.with(ready);
+                self.core.enqueue(token);
+            } else {
+                self.core.counters.stale_events += 1;
+            }
+        }
+        self.events = events;
+    }
+
+    fn take_commands(&mut self) {
+        for command in self.core.handle.take() {
+            match command {
+                Command::Message(message) => {
+                    let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+                    self.app.on_message(message, &mut cx);
+                    self.deliver_births();
+                }
+                Command::Drain(deadline) => self.drain(deadline),
+                Command::Stop => {
+                    self.stop_all();
+                    self.stopped = true;
+                }
+            }
+        }
+        if self.drain_until.is_some_and(|at| at <= self.core.now) {
+            self.drain_until = None;
+            self.stop_all();
+        }
+    }
+
+    /// Runs what is in the queue now; what is queued meanwhile waits for the next pass.
+    fn run_queued(&mut self) {
+        for _ in 0..self.core.run_queue.len() {
+            if let Some(token) = self.core.run_queue.pop_front() {
+                self.run_port(token);
+            }
+        }
+    }
+
+    fn deliver_notes(&mut self) {
+        for _ in 0..self.core.notes.len() {
+            let Some((to, from, note)) = self.core.notes.pop_front() else { return };
+            self.core.counters.notes += 1;
+            match self.core.ports.get(to) {
+                Some(port) if port.phase.has_session() => {
+                    self.event(to, Event::Note(from, note));
+                    self.rearm(to);
+                    self.deliver_births();
+                }
+                _ => self.core.counters.stale_notes += 1,
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.core.wheel.advance(self.core.now, &mut fired);
+        for index in fired.drain(..) {
+            if let Some(token) = self.core.ports.token_at(index) {
+                self.check_deadlines(token);
+                self.rearm(token);
+                self.deliver_births();
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Tells a port of each of its deadlines that has passed.
+    fn check_deadlines(&mut self, token: Token) {
+        for deadline in Deadline::ALL {
+            let now = self.core.now;
+            let Some(port) = self.core.ports.get_mut(token) else { return };
+            let due = match deadline {
+                Deadline::Phase => passed(&mut port.phase_at, now),
+                Deadline::Total => passed(&mut port.total_at, now),
+                Deadline::Progress => stalled(port, &self.core.settings, now),
+                Deadline::Rate => too_slow(port, &self.core.settings, now),
+            };
+            if !due {
+                continue;
+            }
+            self.core.counters.timeouts += 1;
+            let phase = port.phase;
+            match phase.has_session() {
+                true => self.event(token, Event::Timeout(deadline)),
+                false => self.ending_timeout(token, phase, deadline),
+            }
+        }
+    }
+
+    /// Keeps the promise of the wheel: armed no later than the nearest deadline. Moved lazily: a deadline that moved away costs nothing.
+    pub(super) fn rearm(&mut self, token: Token) {
+        let Some(port) = self.core.ports.get(token) else { return };
+        let nearest = port.nearest(&self.core.settings);
+        if nearest != Millis::NEVER && !self.core.wheel.fires_by(token.index(), nearest) {
+            self.core.wheel.arm(token.index(), nearest);
+        }
+    }
+
+    /// Fills a slot of the parallel tables.
+    pub(super) fn place(&mut self, token: Token, session: Option<A::Session>, stream: Option<N::Stream>) {
+        let index = token.index();
+        if self.sessions.len() <= index {
+            self.sessions.resize_with(index + 1, || None);
+            self.streams.resize_with(index + 1, || None);
+        }
+        self.sessions[index] = session;
+        self.streams[index] = stream;
+    }
+
+    /// Gives memory back when far fewer connections are left than there were.
+    fn shrink(&mut self) {
+        if let Some(slots) = self.core.ports.shrink() {
+            self.sessions.truncate(slots);
+            self.sessions.shrink_to_fit();
+            self.streams.truncate(slots);
+            self.streams.shrink_to_fit();
+            self.core.wheel.shrink(slots);
+            self.core.idle.shrink(slots);
+            self.core.run_queue.shrink_to(slots);
+            self.core.notes.shrink_to(slots);
+            self.events.shrink_to(slots.max(64));
+        }
+    }
+
+    /// The reactor's invariants, for tests and simulators: call it between turns.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        let core = &self.core;
+        assert!(core.cork.is_empty(), "the cork is empty between turns");
+        assert!(core.births.is_empty(), "no birth is left over");
+        let mut counted = 0;
+        for (token, port) in core.ports.iter() {
+            let index = token.index();
+            assert!(self.sessions[index].is_some(), "{token}: a slot in use has a session");
+            assert_eq!(
+                self.streams[index].is_some(),
+                port.phase != Phase::Detached,
+                "{token}: streams follow phases"
+            );
+            let nearest = port.nearest(&core.settings);
+            assert!(
+                nearest == Millis::NEVER || core.wheel.fires_by(index, nearest),
+                "{token}: armed in time"
+            );
+            assert!(
+                port.inbox.as_ref().is_none_or(|inbox| !inbox.is_empty()),
+                "{token}: no empty buffer is held"
+            );
+            assert!(
+                port.outbox.as_ref().is_none_or(|outbox| !outbox.is_empty()),
+                "{token}: no empty outbox is held"
+            );
+            assert_eq!(
+                port.flags.has(Flags::QUEUED),
+                core.run_queue.contains(&token),
+                "{token}: queued once"
+            );
+            let waits = port.outbox.is_some() && port.ready.has(Ready::WRITABLE) && port.phase == Phase::Open;
+            assert!(!waits || port.flags.has(Flags::QUEUED), "{token}: what can be sent is queued");
+            assert!(port.phase.has_session() || port.reason.is_some(), "{token}: an end has a reason");
+            counted += usize::from(port.flags.has(Flags::COUNTED));
+        }
+        assert!(counted <= self.gauge.get(), "each accepted connection is counted");
+        if core.ports.is_empty() {
+            assert!(core.wheel.is_empty() && core.idle.is_empty(), "no timer outlives its connection");
+            assert_eq!(core.pool.lent(), 0, "no buffer outlives its connection");
+        }
+    }
+}
+
+/// The deadline has passed; if so it is taken away.
+fn passed(at: &mut Millis, now: Millis) -> bool {
+    let due = *at <= now;
+    if due {
+        *at = Millis::NEVER;
+    }
+    due
+}
+
+/// The peer has taken nothing for the write timeout. Measured anew if the session lives on.
+fn stalled<R>(port: &mut Port<R>, settings: &Settings, now: Millis) -> bool {
+    let Some(outbox) = port.outbox.as_mut() else { return false };
+    let due = outbox.progress_at.after(settings.write_timeout) <= now;
+    if due {
+        outbox.progress_at = now;
+    }
+    due
+}
+
+/// The peer has taken less than the minimum rate over the window that ends now. A new window begins.
+fn too_slow<R>(port: &mut Port<R>, settings: &Settings, now: Millis) -> bool {
+    let Some(outbox) = port.outbox.as_mut() else { return false };
+    if settings.send_rate == 0 || outbox.window.0.after(settings.send_window) > now {
+        return false;
+    }
+    let taken = std::mem::replace(&mut outbox.window, (now, 0)).1;
+    let floor = settings.send_rate.saturating_mul(settings.send_window.as_millis() as u64) / 1000;
+    taken < floor
+}

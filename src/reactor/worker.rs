@@ -1,0 +1,32 @@
+//! Threads with one reactor each. The library starts none on its own: this is the call that does.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// Running worker threads.
+#[derive(Debug, Default)]
+pub struct Workers {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Workers {
+    /// Starts a thread that runs `work`, most often a closure that builds a [`Reactor`](super::Reactor) and calls `run`.
+    pub fn start(
+        &mut self,
+        name: String,
+        work: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        self.threads.push(Builder::new().name(name).spawn(work)?);
+        Ok(())
+    }
+
+    /// Waits until all have ended; the first error, if there was one. A thread that panicked is an error too.
+    pub fn join(self) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for thread in self.threads {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")));
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
