@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod reactor;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod wire;
