@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+pub mod observe;
 pub mod reactor;
 #[cfg(feature = "server")]
 pub mod server;
