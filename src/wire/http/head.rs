@@ -99,11 +99,6 @@ fn name_bit(name: &[u8]) -> u64 {
 }
 
 impl<'b> Fields<'b> {
-    /// Takes the lines of a head that was checked: whole lines, each with its CRLF.
-    pub(super) fn of_checked(lines: &'b [u8], names: u64) -> Self {
-        Fields { lines, names }
-    }
-
     /// The value of the first field of this name, any case.
     #[inline]
     pub fn get(&self, name: &str) -> Option<&'b [u8]> {
@@ -195,26 +190,7 @@ fn parse_whole<'b>(buf: &'b [u8], limits: &Limits) -> Option<(Head<'b>, usize)> 
     }
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     let mut facts = Facts::new(version);
-    let (mut host, mut upgrade_field, mut names) = (None, None, 0);
-    for field in request.headers.iter() {
-        // httparse takes a bare LF for a line end, we do not.
-        let start = field.name.as_ptr() as usize - base;
-        if bytes.get(start.wrapping_sub(2)) != Some(&b'\r') {
-            return None;
-        }
-        let name = field.name.as_bytes();
-        let value = text::trim(field.value);
-        names |= name_bit(name);
-        match facts.note(name, value).ok()? {
-            Noted::Host => host = Some(value),
-            Noted::Upgrade => upgrade_field = upgrade_field.or(Some(value)),
-            Noted::Other => {}
-        }
-    }
-    let first = match request.headers.first() {
-        Some(field) => field.name.as_ptr() as usize - base,
-        None => len - 2,
-    };
+    let seen = note_all(request.headers, bytes, &mut facts)?;
     let method = Method::new(method);
     let raw_target = target.as_bytes();
     let head = Head {
@@ -222,15 +198,52 @@ fn parse_whole<'b>(buf: &'b [u8], limits: &Limits) -> Option<(Head<'b>, usize)> 
         target: Target::parse(method, raw_target).ok()?,
         raw_target,
         version,
-        host,
+        host: seen.host,
         framing: facts.request_framing().ok()?,
         keep_alive: facts.keep_alive(),
         expect_continue: facts.expects_continue(),
         connection_upgrade: facts.connection_upgrade(),
-        upgrade_field,
-        fields: Fields::of_checked(bytes.get(first..len - 2)?, names),
+        upgrade_field: seen.upgrade,
+        fields: seen.fields,
     };
     Some((head, len))
+}
+
+/// What a walk over the field lines of a whole head found beside the [`Facts`].
+pub(super) struct Seen<'b> {
+    host: Option<&'b [u8]>,
+    pub(super) upgrade: Option<&'b [u8]>,
+    pub(super) fields: Fields<'b>,
+}
+
+/// Notes every field of the head that is `bytes`, and sees to it that each line ends with CRLF: httparse takes a
+/// bare LF for a line end, we do not. `None` if anything is wrong.
+#[inline]
+pub(super) fn note_all<'b>(
+    found: &[httparse::Header<'b>],
+    bytes: &'b [u8],
+    facts: &mut Facts,
+) -> Option<Seen<'b>> {
+    // Offsets of what httparse found, so that what is before it can be looked at.
+    let base = bytes.as_ptr() as usize;
+    let end = bytes.len() - 2;
+    let (mut host, mut upgrade, mut names, mut first) = (None, None, 0, end);
+    for field in found {
+        let start = field.name.as_ptr() as usize - base;
+        if bytes.get(start.wrapping_sub(2)) != Some(&b'\r') {
+            return None;
+        }
+        first = first.min(start);
+        let name = field.name.as_bytes();
+        let value = text::trim(field.value);
+        names |= name_bit(name);
+        match facts.note(name, value).ok()? {
+            Noted::Host => host = Some(value),
+            Noted::Upgrade => upgrade = upgrade.or(Some(value)),
+            Noted::Other => {}
+        }
+    }
+    Some(Seen { host, upgrade, fields: Fields { lines: bytes.get(first..end)?, names } })
 }
 
 #[cfg(test)]
