@@ -7,6 +7,7 @@ mod clock;
 mod late;
 mod reply;
 mod request;
+pub mod router;
 
 pub use clock::Clock;
 pub use late::{Late, Post, Ticket};
