@@ -392,5 +392,4 @@ fn control(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
 }
 
 #[cfg(test)]
-#[path = "assemble_tests.rs"]
 mod tests;

@@ -263,5 +263,4 @@ impl Compressors {
 }
 
 #[cfg(test)]
-#[path = "deflate_tests.rs"]
 mod tests;

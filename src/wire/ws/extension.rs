@@ -334,5 +334,4 @@ impl Agreed {
 }
 
 #[cfg(test)]
-#[path = "extension_tests.rs"]
 mod tests;

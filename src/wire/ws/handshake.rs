@@ -285,5 +285,4 @@ pub fn emit(accept: &[u8; 28], protocol: Option<&str>, deflate: Option<Agreed>, 
 }
 
 #[cfg(test)]
-#[path = "handshake_tests.rs"]
 mod tests;
