@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
+pub mod config;
 pub mod reactor;
 #[cfg(feature = "server")]
 pub mod server;
