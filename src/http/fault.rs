@@ -152,6 +152,8 @@ fn failed(state: State, failure: Failure) -> Verdict {
 fn drain(state: State) -> Verdict {
     match state {
         State::Fresh | State::Idle => Verdict::LastLook,
-        State::Head | State::Body | State::Upload | State::Late | State::Stream | State::Sending => Verdict::Last,
+        State::Head | State::Body | State::Upload | State::Late | State::Stream | State::Sending => {
+            Verdict::Last
+        }
     }
 }

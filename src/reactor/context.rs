@@ -377,6 +377,13 @@ impl<A: App> Cx<'_, A> {
         }
     }
 
+    /// Sets both deadlines at once.
+    pub fn set_deadlines(&mut self, phase: Millis, total: Millis) {
+        if let Some(port) = self.core.ports.get_mut(self.me) {
+            (port.phase_at, port.total_at) = (phase, total);
+        }
+    }
+
     /// Takes a deadline away.
     pub fn clear_deadline(&mut self, which: Timer) {
         self.set_deadline_at(which, Millis::NEVER);
