@@ -2,5 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+pub mod observe;
 pub mod reactor;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod wire;

@@ -1,0 +1,119 @@
+//! A request as a handler sees it: meaning, not version.
+
+use crate::reactor::Peer;
+use crate::wire::http::head::Head;
+use crate::wire::http::{Method, Version};
+
+/// Most parameters that a route can have.
+pub const MAX_PARAMS: usize = 8;
+
+/// The parts of the path that a route's pattern named.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Params<'a> {
+    named: [(&'a str, &'a [u8]); MAX_PARAMS],
+    len: usize,
+}
+
+impl<'a> Params<'a> {
+    /// Appends one; the router refuses patterns with more than [`MAX_PARAMS`], so none is ever lost.
+    pub fn push(&mut self, name: &'a str, value: &'a [u8]) {
+        debug_assert!(self.len < MAX_PARAMS);
+        if let Some(place) = self.named.get_mut(self.len) {
+            *place = (name, value);
+            self.len += 1;
+        }
+    }
+
+    /// The value of a parameter, decoded.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// All of them, in the order of the pattern.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
+        self.named[..self.len].iter().copied()
+    }
+
+    /// Takes back what was pushed after there were `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A request. Borrowed for the length of a handler's call.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub(crate) head: &'a Head<'a>,
+    pub(crate) path: &'a [u8],
+    pub(crate) params: Params<'a>,
+    pub(crate) body: &'a [u8],
+    pub(crate) peer: Peer,
+    pub(crate) secure: bool,
+}
+
+impl<'a> Request<'a> {
+    /// The method.
+    pub fn method(&self) -> Method<'a> {
+        self.head.method
+    }
+
+    /// The path: percent-decoded, dot segments removed, without the slash at the front. `/` is empty; a slash at the end is kept.
+    pub fn path(&self) -> &'a [u8] {
+        self.path
+    }
+
+    /// The request-target as it came.
+    pub fn raw_target(&self) -> &'a [u8] {
+        self.head.raw_target
+    }
+
+    /// What stands behind the `?`, as it came.
+    pub fn query(&self) -> Option<&'a [u8]> {
+        self.head.target.query()
+    }
+
+    /// The parameter that the route's pattern calls `name`, decoded.
+    pub fn param(&self, name: &str) -> Option<&'a [u8]> {
+        self.params.get(name)
+    }
+
+    /// The value of the first field of this name, whatever its case.
+    pub fn field(&self, name: &str) -> Option<&'a [u8]> {
+        self.head.field(name)
+    }
+
+    /// The whole head: every field, framing, host.
+    pub fn head(&self) -> &'a Head<'a> {
+        self.head
+    }
+
+    /// The body, collected up to the limit; empty where the handler streams it ([`Upload`](super::Upload)).
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Who asks.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// It came over TLS.
+    pub fn secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The version it came in; the answer's own version is not the handler's business.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+}

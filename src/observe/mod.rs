@@ -1,0 +1,5 @@
+//! Seeing what happens: close reasons, counters, logs, health.
+
+mod reason;
+
+pub use reason::Reason;

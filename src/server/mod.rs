@@ -1,0 +1,3 @@
+//! The server: listeners, protocols, workers, drain and reload put together.
+
+pub mod settings;

@@ -1,0 +1,293 @@
+//! What a server can be told: plain, typed, checked values, with their defaults.
+//!
+//! `config` reads files, variables and flags into these types and knows where each value came from; everything
+//! below `config` (the server and its protocols) only ever sees the values. An embedder may fill a [`Config`] by
+//! hand: `Config::default()` is a working server that shows the built-in welcome site.
+//!
+//! Invariants, kept by `config` (whoever fills the types by hand keeps them too):
+//! 1. every number is inside the range that its doc states;
+//! 2. each [`Route`] has one action, and no two routes have the same host, path and method;
+//! 3. a TLS listener has a certificate; a proxy names an upstream that exists;
+//! 4. all paths are absolute or relative to the working folder: what a file said has been joined to its folder.
+//!
+//! Lists are behind `Arc`, so a clone for each worker costs no copy of routes or bodies.
+//!
+//! This module holds values only: no I/O, no clock, nothing of any protocol's machine.
+
+mod routes;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use routes::{
+    Action, Balance, Files, HealthCheck, HostPattern, PathPart, PathPattern, Proxy, Redirect, Respond, Route,
+    SlowConsumer, Tcp, TcpHandler, Template, TemplatePart, Upstream, UpstreamAddress, UpstreamServer,
+    Websocket, WebsocketKind,
+};
+
+/// Everything a server is told. `Default` is the built-in configuration, welcome site included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[server]`: addresses, workers, timers.
+    pub server: Server,
+    /// `[[listener]]`: where HTTP is served. Empty: one listener on `server.host`:`server.port`; use
+    /// [`Config::http_listeners`], which has resolved that.
+    pub listeners: Arc<[Listener]>,
+    /// `[limits]`: how much a client may ask for.
+    pub limits: Limits,
+    /// `[tls]`: certificates.
+    pub tls: Tls,
+    /// `[metrics]`: the Prometheus endpoint.
+    pub metrics: Metrics,
+    /// `[log]`: diagnostics and the access log.
+    pub log: Log,
+    /// `[[route]]`: what is served. Never empty; in file order (the most specific wins, not the first).
+    pub routes: Arc<[Route]>,
+    /// `[[tcp]]`: raw TCP listeners.
+    pub tcp: Arc<[Tcp]>,
+    /// `[[upstream]]`: groups of servers behind this one.
+    pub upstreams: Arc<[Upstream]>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            server: Server::default(),
+            listeners: Arc::default(),
+            limits: Limits::default(),
+            tls: Tls::default(),
+            metrics: Metrics::default(),
+            log: Log::default(),
+            routes: Route::welcome().into(),
+            tcp: Arc::default(),
+            upstreams: Arc::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The HTTP listeners there are in fact: `[[listener]]`s, or the one that `[server]` and `tls.enable` describe.
+    pub fn http_listeners(&self) -> Vec<Listener> {
+        if !self.listeners.is_empty() {
+            return self.listeners.to_vec();
+        }
+        let address = Address::Tcp(SocketAddr::new(self.server.host, self.server.port));
+        vec![Listener { address, tls: self.tls.enable, proxy_protocol: false }]
+    }
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Address to listen on when there is no `[[listener]]`. Default `0.0.0.0`.
+    pub host: IpAddr,
+    /// Port to listen on when there is no `[[listener]]`; 0: any free one. Default 8080.
+    pub port: u16,
+    /// Reactors, each on its own thread; 0: one per core. At most 1,024.
+    pub workers: usize,
+    /// Connections at one time, over all workers and listeners: 1 to 16,777,216. Default 10,000.
+    pub max_connections: usize,
+    /// Bytes that a partial head or frame is first given: 1 KiB to 64 KiB. Default 4 KiB.
+    pub buffer_size: usize,
+    /// No byte for this long while a request is awaited on a new connection or being read. Default 30 s.
+    pub read_timeout: Duration,
+    /// No byte taken by the peer for this long. Default 30 s.
+    pub write_timeout: Duration,
+    /// How long a kept-alive connection may wait between requests. Default 60 s.
+    pub idle_timeout: Duration,
+    /// How long a drain may take before what is left is cut; 0: at once. Default 30 s.
+    pub drain_timeout: Duration,
+    /// How long listeners stay open after `/readyz` has turned 503. Default 0.
+    pub drain_lag: Duration,
+    /// Whether responses carry `server: evenkeel`. Default true.
+    pub header_server: bool,
+    /// Networks whose `X-Forwarded-*` are believed. Default none.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Unix socket for `evenkeel reload` and friends, mode 0600; `None`: one in the runtime folder.
+    pub admin_socket: Option<PathBuf>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            host: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 8080,
+            workers: 0,
+            max_connections: 10_000,
+            buffer_size: 4 * 1024,
+            read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            drain_lag: Duration::ZERO,
+            header_server: true,
+            trusted_proxies: Arc::default(),
+            admin_socket: None,
+        }
+    }
+}
+
+/// Where to listen or connect. Written `127.0.0.1:80`, `[::1]:80` or `unix:/run/x.sock`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// IP address and port; port 0 means any free one.
+    Tcp(SocketAddr),
+    /// Path of a Unix stream socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[[listener]]`: one address on which HTTP is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: Address,
+    /// Whether connections begin with a TLS handshake. Default false.
+    pub tls: bool,
+    /// Whether a PROXY protocol header is required (true) or never read (false). Default false.
+    pub proxy_protocol: bool,
+}
+
+/// `[limits]`. Sizes in bytes, rates in bytes a second.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Request line and fields: 1 KiB to 64 KiB, over it 431. Default 16 KiB.
+    pub head_size: usize,
+    /// Fields in a head: 1 to 1,000, over it 431. Default 100.
+    pub head_fields: usize,
+    /// The whole head, from its first byte: over it 408. Default 10 s.
+    pub head_timeout: Duration,
+    /// A request's body: over it 413; 0: no body. A route may say otherwise. Default 10 MiB.
+    pub body_size: u64,
+    /// A body that comes slower than this over 10 s gets 408; 0: off. Default 1 KiB/s.
+    pub body_rate: u64,
+    /// A peer that takes less than this over 30 s is closed; 0: off. Default 1 KiB/s.
+    pub send_rate: u64,
+    /// Budget for everything held for connections; 0: a quarter of the machine or the cgroup. Default 0.
+    pub memory: u64,
+    /// Connections of one client (IPv4 /32, IPv6 /64) at one time; 0: off. Default 256.
+    pub per_client_connections: usize,
+    /// Requests a second of one client; 0: off. Default 0.
+    pub requests_per_second: u32,
+    /// Requests above that rate which one client may save up. Default 0.
+    pub burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            head_size: 16 * 1024,
+            head_fields: 100,
+            head_timeout: Duration::from_secs(10),
+            body_size: 10 * 1024 * 1024,
+            body_rate: 1024,
+            send_rate: 1024,
+            memory: 0,
+            per_client_connections: 256,
+            requests_per_second: 0,
+            burst: 0,
+        }
+    }
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether the listener of `[server]` speaks TLS. With `[[listener]]`s each says so for itself.
+    pub enable: bool,
+    /// PEM file with the certificate chain that is shown when no other fits the name. `None`: the first of
+    /// `certificates`.
+    pub cert: Option<PathBuf>,
+    /// PEM file with its private key. Set exactly when `cert` is.
+    pub key: Option<PathBuf>,
+    /// The oldest version spoken. Default 1.2.
+    pub min_version: TlsVersion,
+    /// `[[tls.certificate]]`: more of them, chosen by the name in the client's hello (SNI).
+    pub certificates: Arc<[Certificate]>,
+    /// PEM file with the authorities whose client certificates are demanded; `None`: none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}
+
+/// `[[tls.certificate]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The name that it is shown for. Never [`HostPattern::Any`].
+    pub host: HostPattern,
+    /// PEM file with the chain.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether the endpoint (`/metrics`, `/healthz`, ...) is opened. Default true.
+    pub enable: bool,
+    /// Default `127.0.0.1`.
+    pub host: IpAddr,
+    /// Default 9090; 0: any free one.
+    pub port: u16,
+    /// Whether somebody asked for this port: only then is it fatal that it is taken.
+    pub port_was_set: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics { enable: true, host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 9090, port_was_set: false }
+    }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// What diagnostics go to standard error. Default info.
+    pub level: log::LevelFilter,
+    /// Form of the access log. Default combined.
+    pub access: AccessFormat,
+    /// Where the access log goes: `None` for standard output (`"-"`), or a file that is appended to.
+    pub access_path: Option<PathBuf>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: log::LevelFilter::Info, access: AccessFormat::Combined, access_path: None }
+    }
+}
+
+/// Form of the access log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// None is written.
+    Off,
+    /// The Common Log Format.
+    Common,
+    /// Common, with referer and user agent.
+    #[default]
+    Combined,
+    /// One JSON object a line.
+    Json,
+}

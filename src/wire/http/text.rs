@@ -1,0 +1,114 @@
+//! Small lexical helpers that the other files share: character classes, lists, trimming, numbers.
+
+const TOKEN: u8 = 1;
+const VALUE: u8 = 2;
+const TARGET: u8 = 4;
+const HOST: u8 = 8;
+
+/// One byte of classes for each byte there is.
+static CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        let alnum = b.is_ascii_alphanumeric();
+        let mut class = 0;
+        if alnum || contains(b"!#$%&'*+-.^_`|~", b) {
+            class |= TOKEN;
+        }
+        if b == b'\t' || (b >= 0x20 && b != 0x7f) {
+            class |= VALUE;
+        }
+        // RFC 3986 and, because browsers send them raw (WHATWG URL), [ ] \ ^ ` { | }; never " # < >.
+        if b > 0x20 && b < 0x7f && !contains(b"\"#<>", b) {
+            class |= TARGET;
+        }
+        if alnum || contains(b"-._~!$&'()*+,;=%", b) {
+            class |= HOST;
+        }
+        table[i] = class;
+        i += 1;
+    }
+    table
+}
+
+const fn contains(set: &[u8], b: u8) -> bool {
+    let mut i = 0;
+    while i < set.len() {
+        if set[i] == b {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// A `tchar` (RFC 9110, 5.6.2).
+#[inline]
+pub fn is_token(b: u8) -> bool {
+    CLASS[b as usize] & TOKEN != 0
+}
+
+/// A byte of a field value: visible, SP, HTAB or obs-text (RFC 9110, 5.5).
+#[inline]
+pub fn is_value(b: u8) -> bool {
+    CLASS[b as usize] & VALUE != 0
+}
+
+/// A byte a request-target may have: visible ASCII but `"`, `#`, `<` and `>`.
+#[inline]
+pub fn is_target(b: u8) -> bool {
+    CLASS[b as usize] & TARGET != 0
+}
+
+/// A byte of a registered name: unreserved, sub-delims, `%` (RFC 3986, 3.2.2).
+#[inline]
+pub fn is_reg_name(b: u8) -> bool {
+    CLASS[b as usize] & HOST != 0
+}
+
+/// Whether `bytes` is a non-empty token.
+pub fn is_token_text(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&b| is_token(b))
+}
+
+/// `bytes` without the SP and HTAB at both ends (OWS, RFC 9110, 5.6.3).
+#[inline]
+pub fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The elements of a comma separated list without quoted strings, trimmed, empty ones left out (RFC 9110, 5.6.1).
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(trim).filter(|e| !e.is_empty())
+}
+
+/// A decimal number of 1 or more digits; `None` if there is anything else or if it is more than `u64::MAX`.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |n, b| match b {
+        b'0'..=b'9' => n.checked_mul(10)?.checked_add(u64::from(b - b'0')),
+        _ => None,
+    })
+}
+
+/// The value of a hexadecimal digit.
+#[inline]
+pub fn hex(b: u8) -> Option<u8> {
+    match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        b'A'..=b'F' => Some(b - b'A' + 10),
+        _ => None,
+    }
+}
