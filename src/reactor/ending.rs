@@ -93,7 +93,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             (Phase::Lingering, _) => return self.free(token, CloseHow::Normal),
             // Flushing sets no other deadline; the other phases have a session.
             (Phase::Flushing, Deadline::Phase | Deadline::Total)
-            | (Phase::Detached | Phase::Connecting | Phase::Handshaking | Phase::Open | Phase::ReadOnly, _) => {
+            | (Phase::Detached | Phase::Connecting | Phase::Handshaking | Phase::Open | Phase::ReadOnly, _) =>
+            {
                 return;
             }
         };
