@@ -7,8 +7,8 @@ use super::clock::Clock;
 use super::late::Ticket;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Part};
-use crate::wire::http::emit::{self, FieldName, FieldValue};
 use crate::wire::http::Version;
+use crate::wire::http::emit::{self, FieldName, FieldValue};
 use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
@@ -103,12 +103,14 @@ pub(super) enum Kind {
 pub struct Sent {
     /// The status; 0 if none was sent.
     pub status: u16,
-    /// Bytes of the body as announced or sent so far, without framing.
+    /// Bytes of a body that was made piece by piece, so far, without framing.
     pub body_bytes: u64,
     /// The connection closes after this answer.
     pub close: bool,
     /// The body is sent in chunks.
     pub chunked: bool,
+    /// The length that was announced.
+    pub announced: Option<u64>,
 }
 
 /// What the answer depends on besides the handler: the request it is for, and the place.
@@ -159,7 +161,7 @@ impl<'a> Responder<'a> {
         if !plain {
             return answer.slowly(self);
         }
-        (self.sent.status, self.sent.body_bytes) = (answer.status, answer.body.len() as u64);
+        (self.sent.status, self.sent.announced) = (answer.status, Some(answer.body.len() as u64));
         let out = self.cork.bytes_mut();
         out.extend_from_slice(&answer.front);
         out.extend_from_slice(self.clock.date_line());
@@ -321,7 +323,7 @@ impl<'a> Answer<'a> {
         sent.close |= !terms.keep_alive;
         let send = !terms.head_only && self.status != 204 && self.status != 304;
         if send {
-            sent.body_bytes = length.unwrap_or(0);
+            sent.announced = length;
         }
         (cork, send)
     }

@@ -82,7 +82,9 @@ impl Reason {
             (_, Fault::Reset) => Reason::Reset,
             (_, Fault::BrokenPipe) => Reason::BrokenPipe,
             (_, Fault::TimedOut) => Reason::NetworkTimeout,
-            (_, Fault::Refused | Fault::Unreachable | Fault::Exhausted | Fault::Other) => Reason::NetworkError,
+            (_, Fault::Refused | Fault::Unreachable | Fault::Exhausted | Fault::Other) => {
+                Reason::NetworkError
+            }
         }
     }
 

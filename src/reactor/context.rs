@@ -314,16 +314,25 @@ impl<A: App> Cx<'_, A> {
         self.core.cork.push(part);
     }
 
-    /// How much waits to be sent here, this call's output included.
-    pub fn pressure(&self) -> Pressure {
-        let Core { cork, settings, .. } = &*self.core;
-        match self.port() {
-            Some(port) if port.phase == Phase::ReadOnly => Pressure::Gone,
-            Some(port) if port.is_high(settings) || cork.has_file() => Pressure::High,
-            Some(port) if port.backlog() + cork.memory() >= settings.high_water => Pressure::High,
-            Some(_) => Pressure::Low,
-            None => Pressure::Gone,
+    /// How much waits to be sent here, this call's output included. Whoever is told [`Pressure::High`] will be told
+    /// [`Event::Drained`], even if all of it leaves at once.
+    pub fn pressure(&mut self) -> Pressure {
+        let Core { cork, settings, ports, .. } = &mut *self.core;
+        let Some(port) = ports.get_mut(self.me) else { return Pressure::Gone };
+        if port.phase == Phase::ReadOnly {
+            return Pressure::Gone;
         }
+        let held = port.flags.has(Flags::HELD) || cork.has_file() || port.is_high(settings);
+        if !held && port.backlog() + cork.memory() < settings.high_water {
+            return Pressure::Low;
+        }
+        port.flags.set(Flags::HELD, true);
+        Pressure::High
+    }
+
+    /// The cork and the world, for machines that compose output with both at hand.
+    pub fn output(&mut self) -> (&mut Cork, &mut dyn Host) {
+        (&mut self.core.cork, self.host)
     }
 
     /// Bytes in memory that wait for the peer, this call's output included.
@@ -365,6 +374,13 @@ impl<A: App> Cx<'_, A> {
                 Timer::Phase => port.phase_at = at,
                 Timer::Total => port.total_at = at,
             }
+        }
+    }
+
+    /// Sets both deadlines at once.
+    pub fn set_deadlines(&mut self, phase: Millis, total: Millis) {
+        if let Some(port) = self.core.ports.get_mut(self.me) {
+            (port.phase_at, port.total_at) = (phase, total);
         }
     }
 

@@ -40,7 +40,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     pub(super) fn run_flushing(&mut self, token: Token) {
         match self.flush(token) {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(fault) => return self.ending_failed(token, Failure { op: Op::Write, fault }),
         }
         let Some(port) = self.core.ports.get_mut(token) else { return };
@@ -93,7 +93,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             (Phase::Lingering, _) => return self.free(token, CloseHow::Normal),
             // Flushing sets no other deadline; the other phases have a session.
             (Phase::Flushing, Deadline::Phase | Deadline::Total)
-            | (Phase::Detached | Phase::Connecting | Phase::Handshaking | Phase::Open | Phase::ReadOnly, _) => {
+            | (Phase::Detached | Phase::Connecting | Phase::Handshaking | Phase::Open | Phase::ReadOnly, _) =>
+            {
                 return;
             }
         };
@@ -161,6 +162,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         port.flags.set(Flags::EOF, false);
         port.flags.set(Flags::WATCHES_WRITES, false);
         port.flags.set(Flags::PAUSED, false);
+        port.flags.set(Flags::HELD, false);
         if let Some(inbox) = port.inbox.take() {
             self.core.pool.give(inbox);
         }

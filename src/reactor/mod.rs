@@ -45,7 +45,7 @@ pub use context::{
     Timer,
 };
 pub use handle::Handle;
-pub use net::os::OsNet;
+pub use net::os::{OsListener, OsNet};
 pub use net::{Host, Net, Peer, Target};
 pub use outbox::Part;
 pub use outcome::{CloseHow, Failure, Fault, Io, Op, PortReason, TlsFault};

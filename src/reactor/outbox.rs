@@ -147,6 +147,22 @@ impl Cork {
         self.clear();
     }
 
+    /// A point to go back to with [`rewind`](Self::rewind).
+    pub fn mark(&self) -> (usize, usize) {
+        (self.bytes.len(), self.parts.len())
+    }
+
+    /// Throws away what was put in since the mark.
+    pub fn rewind(&mut self, (bytes, parts): (usize, usize)) {
+        self.bytes.truncate(bytes);
+        for (_, part) in self.parts.drain(parts..) {
+            match part.bytes() {
+                Some(bytes) => self.part_memory -= bytes.len(),
+                None => self.files -= 1,
+            }
+        }
+    }
+
     /// Throws everything away. A cork that grew large gives its memory back.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -172,8 +188,6 @@ pub struct Outbox {
     pub(super) progress_at: Millis,
     /// Start of the window over which the rate is measured, and what was taken in it.
     pub(super) window: (Millis, u64),
-    /// It was above high water, and nobody was told of its draining yet.
-    pub(super) above_high: bool,
 }
 
 impl Outbox {
@@ -278,7 +292,7 @@ impl Outbox {
                 pool.give(buffer);
             }
         }
-        (self.memory, self.file_bytes, self.above_high) = (0, 0, false);
+        (self.memory, self.file_bytes) = (0, 0);
     }
 }
 

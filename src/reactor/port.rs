@@ -203,6 +203,8 @@ impl Flags {
     pub(super) const DRAINING: Flags = Flags(64);
     /// Counted against the connection limit.
     pub(super) const COUNTED: Flags = Flags(128);
+    /// Output was above high water, or the session was told so; it will be told when it is below low water.
+    pub(super) const HELD: Flags = Flags(256);
 
     pub(super) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
@@ -239,11 +241,14 @@ impl<R> Port<R> {
         self.outbox.as_ref().map_or(0, |outbox| outbox.memory())
     }
 
-    /// Output is held back, by the water mark or behind a file.
+    /// So much waits, or a file, that no more may be made.
     pub(super) fn is_high(&self, settings: &Settings) -> bool {
-        self.outbox.as_ref().is_some_and(|outbox| {
-            outbox.above_high || outbox.memory() >= settings.high_water || outbox.has_file()
-        })
+        self.outbox.as_ref().is_some_and(|outbox| outbox.memory() >= settings.high_water || outbox.has_file())
+    }
+
+    /// So little waits that more may be made.
+    pub(super) fn is_low(&self, settings: &Settings) -> bool {
+        self.outbox.as_ref().is_none_or(|outbox| outbox.memory() < settings.low_water && !outbox.has_file())
     }
 
     /// The nearest of its deadlines.

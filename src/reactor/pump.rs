@@ -23,15 +23,6 @@ const SPARE_OUTBOXES: usize = 64;
 /// Runs without progress after which a connection is ended.
 const STUCK: u8 = 3;
 
-/// What a flush came to.
-#[derive(Debug, PartialEq)]
-pub(super) enum Flushed {
-    /// As far as the peer or the budget allowed.
-    Yes,
-    /// And what waits is below low water again.
-    Drained,
-}
-
 impl<A: App, N: Net> Reactor<A, N> {
     /// Runs a port that was taken from the queue.
     pub(super) fn run_port(&mut self, token: Token) {
@@ -92,7 +83,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         for turn in 0..=READS {
             let Some(port) = self.core.ports.get_mut(token) else { return };
             let open = matches!(port.phase, Phase::Open | Phase::ReadOnly);
-            if !open || port.flags.has(Flags::PAUSED) || port.is_high(&self.core.settings) {
+            if !open || port.flags.has(Flags::PAUSED) || port.flags.has(Flags::HELD) {
                 return;
             }
             let show = port.flags.has(Flags::SHOW) && port.inbox.is_some();
@@ -113,18 +104,15 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Sends what waits; tells the session if that made room.
     fn flush_open(&mut self, token: Token) {
-        if self.core.ports.get(token).is_none_or(|port| port.outbox.is_none()) {
-            return;
+        if let Err(fault) = self.flush(token) {
+            return self.failed(token, Failure { op: Op::Write, fault });
         }
-        match self.flush(token) {
-            Ok(Flushed::Yes) => {}
-            Ok(Flushed::Drained) => {
-                self.event(token, Event::Drained);
-                if let Some(port) = self.core.ports.get_mut(token) {
-                    port.flags.set(Flags::SHOW, true);
-                }
-            }
-            Err(fault) => self.failed(token, Failure { op: Op::Write, fault }),
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        if port.flags.has(Flags::HELD) && port.is_low(&self.core.settings) {
+            port.flags.set(Flags::HELD, false);
+            port.flags.set(Flags::SHOW, true);
+            self.core.counters.drained += 1;
+            self.event(token, Event::Drained);
         }
     }
 
@@ -292,6 +280,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             core.counters.bytes_out += sent as u64;
             if core.cork.plain().is_some_and(|bytes| bytes.len() == sent) {
                 core.cork.clear();
+                if port.flags.has(Flags::HELD) {
+                    core.enqueue(token);
+                }
                 return Ok(());
             }
         }
@@ -302,19 +293,23 @@ impl<A: App, N: Net> Reactor<A, N> {
             return Ok(());
         }
         match direct {
-            true => self.flush(token).map(|_| ()),
-            false => {
-                core.enqueue(token);
-                Ok(())
-            }
+            true => self.flush(token)?,
+            false => core.enqueue(token),
         }
+        let Some(port) = self.core.ports.get_mut(token) else { return Ok(()) };
+        if port.is_high(&self.core.settings) {
+            port.flags.set(Flags::HELD, true);
+        } else if port.flags.has(Flags::HELD) && port.is_low(&self.core.settings) {
+            self.core.enqueue(token);
+        }
+        Ok(())
     }
 
     /// Sends what waits, as far as the peer and the budget allow.
-    pub(super) fn flush(&mut self, token: Token) -> Result<Flushed, Fault> {
-        let Some(port) = self.core.ports.get_mut(token) else { return Ok(Flushed::Yes) };
-        let Some(outbox) = port.outbox.as_mut() else { return Ok(Flushed::Yes) };
-        let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return Ok(Flushed::Yes) };
+    pub(super) fn flush(&mut self, token: Token) -> Result<(), Fault> {
+        let Some(port) = self.core.ports.get_mut(token) else { return Ok(()) };
+        let Some(outbox) = port.outbox.as_mut() else { return Ok(()) };
+        let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return Ok(()) };
         let mut budget = OUT;
         let mut more_to_do = false;
         while !outbox.is_empty() && port.ready.has(Ready::WRITABLE) {
@@ -342,12 +337,6 @@ impl<A: App, N: Net> Reactor<A, N> {
                 return Err(Fault::from(&error));
             }
         }
-        let settings = &self.core.settings;
-        outbox.above_high |= outbox.memory() >= settings.high_water || outbox.has_file();
-        let drained = outbox.above_high && outbox.memory() < settings.low_water && !outbox.has_file();
-        if drained {
-            outbox.above_high = false;
-        }
         if outbox.is_empty()
             && let Some(outbox) = port.outbox.take()
         {
@@ -355,11 +344,10 @@ impl<A: App, N: Net> Reactor<A, N> {
         } else if more_to_do {
             self.core.enqueue(token);
         }
-        Ok(if drained { Flushed::Drained } else { Flushed::Yes })
+        Ok(())
     }
 
-    pub(super) fn keep_outbox(&mut self, mut outbox: Box<Outbox>) {
-        outbox.above_high = false;
+    pub(super) fn keep_outbox(&mut self, outbox: Box<Outbox>) {
         if self.core.spare_outboxes.len() < SPARE_OUTBOXES {
             self.core.spare_outboxes.push(outbox);
         }

@@ -77,8 +77,9 @@ impl Millis {
     /// This much later; saturates. Parts of a millisecond count as one, so that a deadline is never early.
     #[must_use]
     pub fn after(self, wait: std::time::Duration) -> Millis {
-        let ms = wait.as_nanos().div_ceil(1_000_000);
-        Millis(self.0.saturating_add(u64::try_from(ms).unwrap_or(u64::MAX)))
+        let ms = wait.as_secs().saturating_mul(1000);
+        let parts = u64::from(wait.subsec_nanos().div_ceil(1_000_000));
+        Millis(self.0.saturating_add(ms).saturating_add(parts))
     }
 
     /// How long from `earlier` to here; zero if it is later than this.

@@ -35,6 +35,7 @@ pub struct Counters {
     pub bytes_out: u64,
     pub lingered_bytes: u64,
     pub shown: u64,
+    pub drained: u64,
     pub faults: u64,
     pub timeouts: u64,
     pub notes: u64,
@@ -45,13 +46,8 @@ pub struct Counters {
 impl Counters {
     /// Changes whenever something moves.
     pub(super) fn moved(&self) -> u64 {
-        self.bytes_in
-            + self.bytes_out
-            + self.lingered_bytes
-            + self.shown
-            + self.closed
-            + self.notes
-            + self.timeouts
+        let work = self.shown + self.drained + self.closed + self.notes + self.timeouts;
+        self.bytes_in + self.bytes_out + self.lingered_bytes + work
     }
 }
 

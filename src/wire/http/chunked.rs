@@ -100,9 +100,27 @@ impl Decoder {
                     }
                     return Ok(Advance { consumed: at + len, data: &rest[..len], done: false });
                 }
-                State::SizeStart | State::Size | State::SizeLf | State::DataCr | State::DataLf => {
-                    self.state = self.size(b)?;
+                State::SizeStart => self.state = self.digit(b)?,
+                State::Size => {
+                    self.state = match b {
+                        b'\r' => State::SizeLf,
+                        b'\n' => return Err(Reject::BareLf),
+                        b';' => State::ExtStart,
+                        b' ' | b'\t' => State::BeforeSemicolon,
+                        _ => self.digit(b)?,
+                    }
                 }
+                State::SizeLf => {
+                    let next = if self.left == 0 { State::TrailerStart } else { State::Data };
+                    self.state = lf(b, next)?;
+                    self.digits = 0;
+                    if next == State::TrailerStart {
+                        self.spent = 0;
+                    }
+                }
+                State::DataCr if b == b'\r' => self.state = State::DataLf,
+                State::DataLf if b == b'\n' => self.state = State::SizeStart,
+                State::DataCr | State::DataLf => return Err(Reject::BadChunkEnd),
                 State::BeforeSemicolon
                 | State::ExtStart
                 | State::ExtName
@@ -112,7 +130,7 @@ impl Decoder {
                 | State::ExtQuoted
                 | State::ExtEscape
                 | State::ExtQuotedEnd => {
-                    self.state = self.extension(b)?;
+                    self.state = self.state.extension(b)?;
                     self.spend(limits.chunk_extensions, Reject::ChunkExtensionsTooLarge)?;
                 }
                 State::TrailerStart
@@ -120,7 +138,13 @@ impl Decoder {
                 | State::TrailerValue
                 | State::TrailerLf
                 | State::EndLf => {
-                    self.state = self.trailer(b, limits)?;
+                    if self.state == State::TrailerStart && text::is_token(b) {
+                        self.fields = self.fields.saturating_add(1);
+                        if usize::from(self.fields) > limits.trailer_fields {
+                            return Err(Reject::TrailerTooLarge);
+                        }
+                    }
+                    self.state = self.state.trailer(b)?;
                     self.spend(limits.trailer_size, Reject::TrailerTooLarge)?;
                 }
             }
@@ -134,88 +158,118 @@ impl Decoder {
         if self.spent as usize > limit { Err(reject) } else { Ok(()) }
     }
 
-    fn size(&mut self, b: u8) -> Result<State, Reject> {
-        Ok(match (self.state, b) {
-            (State::SizeStart | State::Size, _) if b.is_ascii_hexdigit() => {
-                let digit = text::hex(b).map_or(0, u64::from);
-                self.left = self.left << 4 | digit;
-                self.digits += 1;
-                // Leading zeros are legal, but 16 digits are enough for any size.
-                if self.digits > 16 || self.left > MAX_LENGTH {
-                    return Err(Reject::BadChunkSize);
-                }
-                State::Size
-            }
-            (State::Size, b'\r') => State::SizeLf,
-            (State::Size, b';') => State::ExtStart,
-            (State::Size, b' ' | b'\t') => State::BeforeSemicolon,
-            (State::SizeLf, b'\n') if self.left == 0 => {
-                self.spent = 0;
-                State::TrailerStart
-            }
-            (State::SizeLf, b'\n') => {
-                self.digits = 0;
-                State::Data
-            }
-            (State::SizeLf, _) => return Err(Reject::BareCr),
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::SizeStart,
-            (State::DataCr | State::DataLf, _) => return Err(Reject::BadChunkEnd),
-            (State::Size, b'\n') => return Err(Reject::BareLf),
-            _ => return Err(Reject::BadChunkSize),
-        })
+    fn digit(&mut self, b: u8) -> Result<State, Reject> {
+        let digit = text::hex(b).ok_or(Reject::BadChunkSize)?;
+        self.left = self.left << 4 | u64::from(digit);
+        self.digits += 1;
+        // Leading zeros are legal, but 16 digits are enough for any size.
+        if self.digits > 16 || self.left > MAX_LENGTH { Err(Reject::BadChunkSize) } else { Ok(State::Size) }
     }
+}
 
+impl State {
     /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`, one byte of it.
-    fn extension(&self, b: u8) -> Result<State, Reject> {
-        Ok(match (self.state, b) {
-            (State::ExtStart | State::ExtValueStart, b' ' | b'\t') => self.state,
-            (State::BeforeSemicolon | State::ExtQuotedEnd, b' ' | b'\t') => State::BeforeSemicolon,
-            (State::ExtName | State::ExtNameEnd, b' ' | b'\t') => State::ExtNameEnd,
-            (State::ExtToken, b' ' | b'\t') => State::BeforeSemicolon,
-            (State::ExtStart | State::ExtName, _) if text::is_token(b) => State::ExtName,
-            (State::ExtValueStart | State::ExtToken, _) if text::is_token(b) => State::ExtToken,
-            (State::ExtName | State::ExtNameEnd, b'=') => State::ExtValueStart,
-            (State::ExtValueStart, b'"') => State::ExtQuoted,
-            (State::ExtQuoted, b'"') => State::ExtQuotedEnd,
-            (State::ExtQuoted, b'\\') => State::ExtEscape,
-            (State::ExtQuoted | State::ExtEscape, _) if text::is_value(b) => State::ExtQuoted,
-            (State::BeforeSemicolon, b';') => State::ExtStart,
-            (State::ExtName | State::ExtNameEnd | State::ExtToken | State::ExtQuotedEnd, b';') => {
-                State::ExtStart
-            }
-            (State::ExtName | State::ExtToken | State::ExtQuotedEnd, b'\r') => State::SizeLf,
-            (_, b'\n') => return Err(Reject::BareLf),
-            _ => return Err(Reject::BadChunkExtension),
-        })
+    fn extension(self, b: u8) -> Result<State, Reject> {
+        let blank = b == b' ' || b == b'\t';
+        let next = match self {
+            State::BeforeSemicolon if blank => Some(State::BeforeSemicolon),
+            State::BeforeSemicolon => (b == b';').then_some(State::ExtStart),
+            State::ExtStart if blank => Some(State::ExtStart),
+            State::ExtStart => text::is_token(b).then_some(State::ExtName),
+            State::ExtName => match b {
+                b' ' | b'\t' => Some(State::ExtNameEnd),
+                b'=' => Some(State::ExtValueStart),
+                b';' => Some(State::ExtStart),
+                b'\r' => Some(State::SizeLf),
+                _ => text::is_token(b).then_some(State::ExtName),
+            },
+            State::ExtNameEnd => match b {
+                b' ' | b'\t' => Some(State::ExtNameEnd),
+                b'=' => Some(State::ExtValueStart),
+                b';' => Some(State::ExtStart),
+                _ => None,
+            },
+            State::ExtValueStart => match b {
+                b' ' | b'\t' => Some(State::ExtValueStart),
+                b'"' => Some(State::ExtQuoted),
+                _ => text::is_token(b).then_some(State::ExtToken),
+            },
+            State::ExtToken | State::ExtQuotedEnd => match b {
+                b' ' | b'\t' => Some(State::BeforeSemicolon),
+                b';' => Some(State::ExtStart),
+                b'\r' => Some(State::SizeLf),
+                _ => (self == State::ExtToken && text::is_token(b)).then_some(State::ExtToken),
+            },
+            State::ExtQuoted => match b {
+                b'"' => Some(State::ExtQuotedEnd),
+                b'\\' => Some(State::ExtEscape),
+                _ => text::is_value(b).then_some(State::ExtQuoted),
+            },
+            State::ExtEscape => text::is_value(b).then_some(State::ExtQuoted),
+            State::SizeStart
+            | State::Size
+            | State::SizeLf
+            | State::Data
+            | State::DataCr
+            | State::DataLf
+            | State::TrailerStart
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::EndLf
+            | State::Done => None,
+        };
+        next.ok_or(if b == b'\n' { Reject::BareLf } else { Reject::BadChunkExtension })
     }
 
-    fn trailer(&mut self, b: u8, limits: &Limits) -> Result<State, Reject> {
-        Ok(match (self.state, b) {
-            (State::TrailerStart, b'\r') => State::EndLf,
-            (State::EndLf, b'\n') => State::Done,
-            (State::TrailerStart, b' ' | b'\t') => return Err(Reject::ObsFold),
-            (State::TrailerStart, _) if text::is_token(b) => {
-                if usize::from(self.fields) >= limits.trailer_fields.min(1024) {
-                    return Err(Reject::TrailerTooLarge);
-                }
-                self.fields += 1;
-                State::TrailerName
-            }
-            (State::TrailerName, b':') => State::TrailerValue,
-            (State::TrailerName, b' ' | b'\t') => return Err(Reject::SpaceBeforeColon),
-            (State::TrailerName, _) if text::is_token(b) => State::TrailerName,
-            (State::TrailerValue, b'\r') => State::TrailerLf,
-            (State::TrailerLf, b'\n') => State::TrailerStart,
-            (State::TrailerStart | State::TrailerName | State::TrailerValue, b'\n') => {
-                return Err(Reject::BareLf);
-            }
-            (State::TrailerValue, _) if text::is_value(b) => State::TrailerValue,
-            (State::TrailerValue, _) => return Err(Reject::BadFieldValue),
-            (State::TrailerStart | State::TrailerName, _) => return Err(Reject::BadFieldName),
-            _ => return Err(Reject::BareCr),
-        })
+    /// A field line of the trailer section, or the end of it, one byte.
+    fn trailer(self, b: u8) -> Result<State, Reject> {
+        match self {
+            State::TrailerStart => match b {
+                b'\r' => Ok(State::EndLf),
+                b'\n' => Err(Reject::BareLf),
+                b' ' | b'\t' => Err(Reject::ObsFold),
+                _ if text::is_token(b) => Ok(State::TrailerName),
+                _ => Err(Reject::BadFieldName),
+            },
+            State::TrailerName => match b {
+                b':' => Ok(State::TrailerValue),
+                b'\n' => Err(Reject::BareLf),
+                b' ' | b'\t' => Err(Reject::SpaceBeforeColon),
+                _ if text::is_token(b) => Ok(State::TrailerName),
+                _ => Err(Reject::BadFieldName),
+            },
+            State::TrailerValue => match b {
+                b'\r' => Ok(State::TrailerLf),
+                b'\n' => Err(Reject::BareLf),
+                _ if text::is_value(b) => Ok(State::TrailerValue),
+                _ => Err(Reject::BadFieldValue),
+            },
+            State::TrailerLf => lf(b, State::TrailerStart),
+            State::EndLf => lf(b, State::Done),
+            State::SizeStart
+            | State::Size
+            | State::BeforeSemicolon
+            | State::ExtStart
+            | State::ExtName
+            | State::ExtNameEnd
+            | State::ExtValueStart
+            | State::ExtToken
+            | State::ExtQuoted
+            | State::ExtEscape
+            | State::ExtQuotedEnd
+            | State::SizeLf
+            | State::Data
+            | State::DataCr
+            | State::DataLf
+            | State::Done => Err(Reject::BadFieldName),
+        }
     }
+}
+
+/// After a CR: the LF that must follow.
+fn lf(b: u8, next: State) -> Result<State, Reject> {
+    if b == b'\n' { Ok(next) } else { Err(Reject::BareCr) }
 }
 
 #[cfg(test)]

@@ -167,8 +167,8 @@ fn parse_slowly<'b>(buf: &'b [u8], scan: &mut Scan, limits: &Limits) -> Result<P
     }
 }
 
-/// Reads a head that is whole and legal; `None` for any other.
-#[inline]
+/// Reads a head that is whole and legal; `None` for any other. Inlined so that a `Head` is built where it is wanted.
+#[inline(always)]
 fn parse_whole<'b>(buf: &'b [u8], limits: &Limits) -> Option<(Head<'b>, usize)> {
     let mut storage = [const { MaybeUninit::<httparse::Header<'b>>::uninit() }; Limits::MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -218,7 +218,7 @@ pub(super) struct Seen<'b> {
 
 /// Notes every field of the head that is `bytes`, and sees to it that each line ends with CRLF: httparse takes a
 /// bare LF for a line end, we do not. `None` if anything is wrong.
-#[inline]
+#[inline(always)]
 pub(super) fn note_all<'b>(
     found: &[httparse::Header<'b>],
     bytes: &'b [u8],

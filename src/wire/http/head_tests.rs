@@ -157,7 +157,7 @@ fn limits_are_inclusive_and_give_the_same_verdict_on_both_paths() {
 
 #[test]
 fn the_memory_of_a_slow_head_is_small() {
-    assert!(size_of::<Scan>() <= 40);
+    assert!(size_of::<Scan>() <= 32);
 }
 
 /// What both ways of reading must agree on.

@@ -12,6 +12,8 @@ use super::text;
 pub const MAX_RANGES: usize = 16;
 
 /// What a Range field asks of a representation of known length.
+// The list is stored inline so that a range request allocates nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ranges {
     /// Answer as if there were no Range field.

@@ -31,7 +31,7 @@ enum State {
     Done,
 }
 
-/// How far an incomplete head was read. 40 bytes; `Default` is the beginning of a head. Between calls the bytes
+/// How far an incomplete head was read. 32 bytes; `Default` is the beginning of a head. Between calls the bytes
 /// already shown must stay at the same place in the buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scan {
@@ -68,59 +68,96 @@ impl Scan {
             if at >= head_size {
                 return Err(Reject::HeadTooLarge);
             }
-            self.state = match self.state {
-                State::Start | State::StartLf | State::Method | State::Target => {
-                    self.request(buf, at, b, limits)?
-                }
-                State::Version | State::RequestLf => self.version(buf, at, b)?,
-                State::FieldStart | State::Name | State::Value | State::ValueLf => {
-                    self.field(buf, at, b, limits)?
-                }
-                State::EndLf if b == b'\n' => {
-                    self.facts.request_framing()?;
-                    State::Done
-                }
-                State::EndLf => return Err(Reject::BareCr),
-                State::Done => State::Done,
-            };
+            self.state = self.step(buf, at, b, limits)?;
             self.pos += 1;
         }
         Ok(Some(self.pos as usize))
     }
 
-    fn request(&mut self, buf: &[u8], at: usize, b: u8, limits: &Limits) -> Result<State, Reject> {
+    /// What byte `b`, at `at`, makes of the state.
+    fn step(&mut self, buf: &[u8], at: usize, b: u8, limits: &Limits) -> Result<State, Reject> {
         let mark = self.mark as usize;
-        Ok(match (self.state, b) {
-            (State::Start, b'\r') => State::StartLf,
-            (State::StartLf, b'\n') => State::Start,
-            (State::StartLf, _) => return Err(Reject::BareCr),
-            (State::Start, b'\n') => return Err(Reject::BareLf),
-            (State::Start, _) if text::is_token(b) => {
+        match self.state {
+            State::Start => match b {
+                b'\r' => Ok(State::StartLf),
+                b'\n' => Err(Reject::BareLf),
+                _ if text::is_token(b) => {
+                    self.mark = self.pos;
+                    Ok(State::Method)
+                }
+                _ => Err(Reject::BadRequestLine),
+            },
+            State::StartLf => lf(b, State::Start),
+            State::Method => match b {
+                b' ' => {
+                    self.value = self.pos;
+                    self.mark = self.pos + 1;
+                    Ok(State::Target)
+                }
+                _ if !text::is_token(b) => Err(Reject::BadRequestLine),
+                _ if at - mark >= Method::MAX_LEN => Err(Reject::MethodTooLong),
+                _ => Ok(State::Method),
+            },
+            State::Target => match b {
+                b' ' if at > mark => {
+                    self.check_target(buf, mark, at)?;
+                    self.mark = self.pos + 1;
+                    Ok(State::Version)
+                }
+                b'\r' | b'\n' | b' ' => Err(Reject::BadRequestLine),
+                _ if !text::is_target(b) => Err(Reject::BadTarget),
+                _ if at - mark >= limits.target_size => Err(Reject::TargetTooLong),
+                _ => Ok(State::Target),
+            },
+            State::Version => self.version(buf, at, b),
+            State::RequestLf => lf(b, State::FieldStart),
+            State::FieldStart => self.field_start(b, limits),
+            State::Name => match b {
+                b':' => {
+                    self.value = self.pos + 1;
+                    Ok(State::Value)
+                }
+                b' ' | b'\t' => Err(Reject::SpaceBeforeColon),
+                b'\n' => Err(Reject::BareLf),
+                _ if text::is_token(b) => Ok(State::Name),
+                _ => Err(Reject::BadFieldName),
+            },
+            State::Value => match b {
+                b'\r' => Ok(State::ValueLf),
+                b'\n' => Err(Reject::BareLf),
+                _ if text::is_value(b) => Ok(State::Value),
+                _ => Err(Reject::BadFieldValue),
+            },
+            State::ValueLf => {
+                let next = lf(b, State::FieldStart)?;
+                let value = self.value as usize;
+                self.facts.note(&buf[mark..value - 1], text::trim(&buf[value..at - 1]))?;
+                Ok(next)
+            }
+            State::EndLf => {
+                let next = lf(b, State::Done)?;
+                self.facts.request_framing()?;
+                Ok(next)
+            }
+            State::Done => Ok(State::Done),
+        }
+    }
+
+    fn field_start(&mut self, b: u8, limits: &Limits) -> Result<State, Reject> {
+        match b {
+            b'\r' => Ok(State::EndLf),
+            b'\n' => Err(Reject::BareLf),
+            b' ' | b'\t' => Err(Reject::ObsFold),
+            _ if !text::is_token(b) => Err(Reject::BadFieldName),
+            _ if usize::from(self.fields) >= limits.head_fields.min(Limits::MAX_FIELDS) => {
+                Err(Reject::TooManyFields)
+            }
+            _ => {
+                self.fields += 1;
                 self.mark = self.pos;
-                State::Method
+                Ok(State::Name)
             }
-            (State::Method, b' ') => {
-                self.value = self.pos;
-                self.mark = self.pos + 1;
-                State::Target
-            }
-            (State::Method, _) if text::is_token(b) && at - mark >= Method::MAX_LEN => {
-                return Err(Reject::MethodTooLong);
-            }
-            (State::Method, _) if text::is_token(b) => State::Method,
-            (State::Target, b' ') if at > mark => {
-                self.check_target(buf, mark, at)?;
-                self.mark = self.pos + 1;
-                State::Version
-            }
-            (State::Target, _) if text::is_target(b) && at - mark >= limits.target_size => {
-                return Err(Reject::TargetTooLong);
-            }
-            (State::Target, _) if text::is_target(b) => State::Target,
-            (State::Target, b'\r' | b'\n' | b' ') => return Err(Reject::BadRequestLine),
-            (State::Target, _) => return Err(Reject::BadTarget),
-            _ => return Err(Reject::BadRequestLine),
-        })
+        }
     }
 
     fn check_target(&self, buf: &[u8], mark: usize, at: usize) -> Result<(), Reject> {
@@ -132,9 +169,6 @@ impl Scan {
     }
 
     fn version(&mut self, buf: &[u8], at: usize, b: u8) -> Result<State, Reject> {
-        if self.state == State::RequestLf {
-            return if b == b'\n' { Ok(State::FieldStart) } else { Err(Reject::BareCr) };
-        }
         match (at - self.mark as usize, b) {
             (n @ 0..=4, _) if b == b"HTTP/"[n] => {}
             (5, b'0'..=b'9') | (6, b'.') => {}
@@ -152,36 +186,9 @@ impl Scan {
         }
         Ok(State::Version)
     }
+}
 
-    fn field(&mut self, buf: &[u8], at: usize, b: u8, limits: &Limits) -> Result<State, Reject> {
-        Ok(match (self.state, b) {
-            (State::FieldStart, b'\r') => State::EndLf,
-            (State::FieldStart, b' ' | b'\t') => return Err(Reject::ObsFold),
-            (State::FieldStart, _) if text::is_token(b) => {
-                if usize::from(self.fields) >= limits.head_fields.min(Limits::MAX_FIELDS) {
-                    return Err(Reject::TooManyFields);
-                }
-                self.fields += 1;
-                self.mark = self.pos;
-                State::Name
-            }
-            (State::Name, b':') => {
-                self.value = self.pos + 1;
-                State::Value
-            }
-            (State::Name, b' ' | b'\t') => return Err(Reject::SpaceBeforeColon),
-            (State::Name, _) if text::is_token(b) => State::Name,
-            (State::FieldStart | State::Name | State::Value, b'\n') => return Err(Reject::BareLf),
-            (State::FieldStart | State::Name, _) => return Err(Reject::BadFieldName),
-            (State::Value, b'\r') => State::ValueLf,
-            (State::Value, _) if text::is_value(b) => State::Value,
-            (State::Value, _) => return Err(Reject::BadFieldValue),
-            (State::ValueLf, b'\n') => {
-                let value = self.value as usize;
-                self.facts.note(&buf[self.mark as usize..value - 1], text::trim(&buf[value..at - 1]))?;
-                State::FieldStart
-            }
-            _ => return Err(Reject::BareCr),
-        })
-    }
+/// After a CR: the LF that must follow.
+fn lf(b: u8, next: State) -> Result<State, Reject> {
+    if b == b'\n' { Ok(next) } else { Err(Reject::BareCr) }
 }

@@ -112,20 +112,18 @@ fn split_path(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Reject> {
 /// a port of at most 65535. Empty is allowed: a client whose target has no authority must send that.
 #[inline]
 pub fn is_authority(value: &[u8]) -> bool {
-    let mut i = 0;
-    if value.first() == Some(&b'[') {
+    let i = if value.first() == Some(&b'[') {
         match memchr::memchr(b']', value) {
-            Some(end) if is_ip_literal(&value[1..end]) => i = end + 1,
+            Some(end) if is_ip_literal(&value[1..end]) => end + 1,
             Some(_) | None => return false,
         }
     } else {
-        while i < value.len() && text::is_reg_name(value[i]) {
-            if value[i] == b'%' && !is_escape(&value[i..]) {
-                return false;
-            }
-            i += 1;
+        let end = value.iter().position(|&b| !text::is_reg_name(b)).unwrap_or(value.len());
+        if !escapes_are_whole(&value[..end]) {
+            return false;
         }
-    }
+        end
+    };
     match value[i..].split_first() {
         None => true,
         // `host:` with an empty port is legal (RFC 3986, 3.2.3); a port without a host is not.
@@ -153,6 +151,12 @@ fn is_ip_literal(inner: &[u8]) -> bool {
         ),
         Err(_) => false,
     }
+}
+
+/// Whether each `%` of a name has its two digits.
+#[inline]
+fn escapes_are_whole(name: &[u8]) -> bool {
+    name.iter().enumerate().all(|(i, &b)| b != b'%' || is_escape(&name[i..]))
 }
 
 fn is_escape(bytes: &[u8]) -> bool {

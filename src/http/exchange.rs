@@ -1,0 +1,115 @@
+//! One request and its answer, while they take longer than one call.
+
+use super::reply::{Body, Sent, Terms, Upload};
+use crate::reactor::Millis;
+use crate::wire::http::chunked::Decoder;
+use crate::wire::http::{Reject, Scan, Version};
+use crate::wire::limits::Limits;
+
+/// Heads and bodies larger than this give their memory back.
+const KEPT: usize = 16 << 10;
+
+/// How the rest of a request's body is found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Incoming {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked(Decoder),
+}
+
+/// A run of a body's bytes.
+pub(super) struct Run<'i> {
+    pub consumed: usize,
+    pub data: &'i [u8],
+    pub done: bool,
+}
+
+impl Incoming {
+    /// The next run. Call it again with what is left while it consumes anything and is not done.
+    pub fn advance<'i>(&mut self, input: &'i [u8], limits: &Limits) -> Result<Run<'i>, Reject> {
+        match self {
+            Incoming::Length(left) => {
+                let n = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= n as u64;
+                Ok(Run { consumed: n, data: &input[..n], done: *left == 0 })
+            }
+            Incoming::Chunked(decoder) => {
+                let step = decoder.advance(input, limits)?;
+                Ok(Run { consumed: step.consumed, data: step.data, done: step.done })
+            }
+        }
+    }
+}
+
+/// Where a request's body goes.
+#[derive(Default)]
+pub(super) enum Sink {
+    #[default]
+    Discard,
+    Collect,
+    Upload(Box<dyn Upload>),
+}
+
+/// The state of an exchange that outlives a call. Pooled by the [`Site`](super::Site).
+pub(super) struct Exchange {
+    /// How far an unfinished head was read.
+    pub scan: Scan,
+    /// The head, once it is whole.
+    pub head: Vec<u8>,
+    /// The body so far, if it is collected.
+    pub body: Vec<u8>,
+    pub incoming: Incoming,
+    pub sink: Sink,
+    /// Bytes of body so far, and how many are allowed.
+    pub received: u64,
+    pub limit: u64,
+    /// Start of the window over which the body's rate is measured, and `received` then.
+    pub window: (Millis, u64),
+    /// The upload waits for a nudge.
+    pub held: bool,
+    pub terms: Terms,
+    pub sent: Sent,
+    pub producer: Option<Box<dyn Body>>,
+    /// Bytes that the producer still owes, if it announced a length.
+    pub owed: Option<u64>,
+    pub began: Millis,
+}
+
+impl Default for Exchange {
+    fn default() -> Exchange {
+        Exchange {
+            scan: Scan::default(),
+            head: Vec::new(),
+            body: Vec::new(),
+            incoming: Incoming::Length(0),
+            sink: Sink::Discard,
+            received: 0,
+            limit: 0,
+            window: (Millis(0), 0),
+            held: false,
+            terms: Terms {
+                version: Version::Http11,
+                head_only: false,
+                keep_alive: false,
+                server_field: false,
+            },
+            sent: Sent::default(),
+            producer: None,
+            owed: None,
+            began: Millis(0),
+        }
+    }
+}
+
+impl Exchange {
+    /// Ready for another request; small buffers are kept.
+    pub fn reset(&mut self) {
+        let (mut head, mut body) = (std::mem::take(&mut self.head), std::mem::take(&mut self.body));
+        head.clear();
+        body.clear();
+        head.shrink_to(KEPT);
+        body.shrink_to(KEPT);
+        *self = Exchange { head, body, ..Exchange::default() };
+    }
+}

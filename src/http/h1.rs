@@ -1,0 +1,269 @@
+//! The machine of one HTTP/1.1 or 1.0 connection (RFC 9112).
+//!
+//! States and what ends them are in [`fault`](super::fault); reading bodies is in `h1/body.rs`, answering in `h1/answer.rs`.
+//!
+//! 1. Answers leave in the order of the requests. While one is late, being made, or waiting to be taken, no later request is read.
+//! 2. After an error in framing nothing more is read: the connection has no known position in its input.
+//! 3. An idle connection owns nothing but this value: 16 bytes.
+//! 4. Every request that was begun is reported to [`Service::on_exchange`] once.
+
+mod answer;
+mod body;
+
+use super::exchange::{Exchange, Incoming, Sink};
+use super::fault::{Hit, State, Verdict, verdict};
+use super::late::Late;
+use super::reply::BodyPolicy;
+use super::site::Service;
+use crate::observe::Reason;
+use crate::reactor::{Close, Cx, Event, Input, Millis, Step, Timer};
+use crate::wire::http::framing::Framing;
+use crate::wire::http::head::{self, Head, Parsed};
+use crate::wire::http::{Scan, emit};
+use std::any::Any;
+use std::time::Duration;
+
+/// How long a connection that was idle when draining began may still bring a request that was on its way.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+/// Over how long the rate of a body is measured.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// What the connection wants next.
+#[must_use]
+pub enum Outcome {
+    /// A step of the reactor.
+    Step(Step<Reason>),
+    /// 101 was answered: another protocol takes over, told by this value. What is left of the input is its.
+    Upgrade(Box<dyn Any>),
+}
+
+/// What the loop over the input does next.
+enum Next {
+    /// Look at the input again.
+    Again,
+    /// More has to come first.
+    Wait,
+    /// That was it.
+    End(Outcome),
+}
+
+impl Next {
+    fn close(close: Close, reason: Reason) -> Next {
+        Next::End(Outcome::Step(Step::Close(close, reason)))
+    }
+}
+
+/// The world that a call runs in.
+struct On<'a, 'b, A: Service> {
+    app: &'a mut A,
+    cx: &'a mut Cx<'b, A>,
+}
+
+/// What is known of the request that is being answered.
+#[derive(Clone, Copy)]
+struct Asked<'h> {
+    head: Option<&'h Head<'h>>,
+    /// The head as it came.
+    raw: &'h [u8],
+    /// Bytes of its body so far.
+    bytes_in: u64,
+    began: Millis,
+}
+
+/// One connection.
+pub struct Connection {
+    exchange: Option<Box<Exchange>>,
+    /// Exchanges that are over.
+    number: u32,
+    state: State,
+    /// The peer has sent its FIN.
+    eof: bool,
+    /// No further request is wanted: the server drains, or the peer has sent its FIN.
+    last: bool,
+    secure: bool,
+}
+
+impl Connection {
+    /// A new connection; `secure` says that it came over TLS.
+    pub fn new(secure: bool) -> Connection {
+        Connection { exchange: None, number: 0, state: State::Fresh, eof: false, last: false, secure }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
+    pub fn on_data<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
+        let mut on = On { app, cx };
+        on.tick();
+        loop {
+            let next = match self.state {
+                State::Fresh | State::Idle | State::Head => self.read_head(input, &mut on),
+                State::Body | State::Upload => self.read_body(input, &mut on),
+                State::Late | State::Stream | State::Sending => {
+                    // Invariant 1. Without input, reading goes on, so that a reset or an EOF is seen.
+                    if !input.is_empty() {
+                        on.cx.set_reading(false);
+                    }
+                    Next::Wait
+                }
+            };
+            match next {
+                Next::Again => {}
+                Next::Wait => return self.rest(&mut on),
+                Next::End(outcome) => return outcome,
+            }
+        }
+    }
+
+    /// Something else has come. See [`Session::on_event`](crate::reactor::Session::on_event).
+    pub fn on_event<A: Service>(&mut self, event: Event<Late>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
+        let mut on = On { app, cx };
+        on.tick();
+        let next = match event {
+            Event::Open => Next::Wait,
+            Event::Drained => self.drained(&mut on),
+            Event::Note(_, late) => self.late(late, &mut on),
+            Event::Eof => self.hit(Hit::Eof, &mut on),
+            Event::Timeout(deadline) => self.hit(Hit::Timeout(deadline), &mut on),
+            Event::Failed(failure) => self.hit(Hit::Failed(failure), &mut on),
+            Event::Drain => self.hit(Hit::Drain, &mut on),
+        };
+        match next {
+            Next::End(outcome) => return outcome,
+            Next::Again => {
+                // The input was held back, or may be: look at it again.
+                on.cx.set_reading(true);
+                on.cx.show_again();
+            }
+            Next::Wait => {}
+        }
+        self.rest(&mut on)
+    }
+
+    fn hit<A: Service>(&mut self, hit: Hit, on: &mut On<'_, '_, A>) -> Next {
+        self.eof |= hit == Hit::Eof;
+        match verdict(self.state, hit) {
+            Verdict::Ignore => Next::Wait,
+            Verdict::Last | Verdict::LastLook => {
+                self.last = true;
+                Next::Wait
+            }
+            Verdict::CheckRate => self.check_rate(on),
+            Verdict::Answer(status, reason) => self.refuse(status, "The request took too long.", reason, on),
+            Verdict::Close(close, reason) => {
+                let reason =
+                    if self.last && reason == Reason::IdleTimeout { Reason::Drained } else { reason };
+                self.report_cut(reason, on);
+                Next::close(close, reason)
+            }
+        }
+    }
+
+    /// Nothing is to be done now: sets the deadlines of the state.
+    fn rest<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Outcome {
+        let options = &on.app.site().options;
+        let now = on.cx.now();
+        match self.state {
+            State::Idle if self.eof => {
+                return Outcome::Step(Step::Close(Close::Graceful, Reason::PeerClosed));
+            }
+            State::Idle | State::Fresh if self.last => {
+                on.cx.set_deadlines(now.after(LAST_LOOK), Millis::NEVER)
+            }
+            State::Fresh => on.cx.set_deadlines(now.after(options.read_timeout), Millis::NEVER),
+            State::Idle => on.cx.set_deadlines(now.after(options.idle_timeout), Millis::NEVER),
+            State::Head | State::Body => on.cx.set_deadline(Timer::Phase, options.read_timeout),
+            State::Upload if self.is_held() => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
+            State::Upload => on.cx.set_deadline(Timer::Phase, options.read_timeout),
+            State::Late | State::Stream | State::Sending => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
+        }
+        on.cx.set_evictable(matches!(self.state, State::Idle | State::Fresh));
+        Outcome::Step(Step::Continue)
+    }
+
+    fn read_head<A: Service>(&mut self, input: &mut Input<'_>, on: &mut On<'_, '_, A>) -> Next {
+        if input.is_empty() {
+            return Next::Wait;
+        }
+        let mut fresh = Scan::default();
+        let scan = self.exchange.as_mut().map_or(&mut fresh, |exchange| &mut exchange.scan);
+        match head::parse(input.bytes(), scan, &on.app.site().options.limits) {
+            Ok(Parsed::Complete(head, len)) => {
+                let (next, taken) = self.begin(&head, len, input.bytes(), on);
+                input.take(taken);
+                next
+            }
+            Ok(Parsed::Partial) => {
+                if self.state != State::Head && scan.has_begun() {
+                    self.state = State::Head;
+                    on.cx.set_deadline(Timer::Total, on.app.site().options.head_timeout);
+                }
+                if self.exchange.is_none() {
+                    let mut exchange = on.app.site().take_exchange();
+                    (exchange.scan, exchange.began) = (fresh, on.cx.now());
+                    self.exchange = Some(exchange);
+                }
+                Next::Wait
+            }
+            Err(reject) => self.reject(reject, on),
+        }
+    }
+
+    /// A head is whole. Answers at once if the body is at hand, else prepares for it. Says how much of the input was taken.
+    fn begin<A: Service>(
+        &mut self,
+        head: &Head<'_>,
+        len: usize,
+        bytes: &[u8],
+        on: &mut On<'_, '_, A>,
+    ) -> (Next, usize) {
+        let began = self.exchange.as_ref().map_or(on.cx.now(), |exchange| exchange.began);
+        let mut asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began };
+        let left = match head.framing {
+            Framing::None | Framing::Length(0) | Framing::UntilClose => {
+                return (self.serve(asked, b"", false, on), len);
+            }
+            Framing::Length(n) => Some(n),
+            Framing::Chunked => None,
+        };
+        let plan = on.app.site().plan(head);
+        if left.is_some_and(|n| n > plan.limit) {
+            return (self.refuse_asked(asked, 413, body::TOO_LARGE, Reason::TooLarge, on), len);
+        }
+        let rest = &bytes[len..];
+        let whole = left.and_then(|n| rest.get(..usize::try_from(n).ok()?));
+        if let (Some(body), true) = (whole, plan.policy != BodyPolicy::Stream) {
+            asked.bytes_in = body.len() as u64;
+            return (self.serve(asked, body, false, on), len + body.len());
+        }
+        let mut exchange = self.exchange.take().unwrap_or_else(|| on.app.site().take_exchange());
+        exchange.head.extend_from_slice(asked.raw);
+        exchange.incoming = left.map_or(Incoming::Chunked(Default::default()), Incoming::Length);
+        (exchange.began, exchange.limit, exchange.window) = (began, plan.limit, (on.cx.now(), 0));
+        exchange.terms = on.app.site().terms(head, self.last || on.cx.draining());
+        exchange.sink = match plan.policy {
+            BodyPolicy::Collect => Sink::Collect,
+            BodyPolicy::Discard | BodyPolicy::Stream => Sink::Discard,
+        };
+        self.exchange = Some(exchange);
+        on.cx.set_deadline(Timer::Total, RATE_WINDOW);
+        if plan.policy == BodyPolicy::Stream {
+            return (self.serve(asked, b"", true, on), len);
+        }
+        self.state = State::Body;
+        if head.expect_continue && rest.is_empty() {
+            on.cx.write(emit::CONTINUE);
+        }
+        (Next::Again, len)
+    }
+}
+
+impl<A: Service> On<'_, '_, A> {
+    fn tick(&mut self) {
+        let (now, host) = (self.cx.now(), self.cx.host());
+        self.app.site().clock.tick(now, host);
+    }
+}

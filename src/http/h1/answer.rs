@@ -1,0 +1,358 @@
+//! Answering: at once, later, piece by piece, or with a refusal.
+
+use super::super::exchange::Sink;
+use super::super::fault::State;
+use super::super::late::{Late, Ticket, What};
+use super::super::pages;
+use super::super::reply::{Flow, Kind, Reply, Responder, Sent, Terms, Upload};
+use super::super::serve::{self, Asker, Served};
+use super::super::site::{Exchanged, Service};
+use super::{Asked, Connection, Next, On, Outcome};
+use crate::observe::Reason;
+use crate::reactor::{Close, Pressure};
+use crate::wire::http::head::{self, Parsed};
+use crate::wire::http::{Reject, Scan, emit};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl Connection {
+    /// Has a request answered by its route. `body_owed`: its body is still to come, and only an upload may have it.
+    pub(super) fn serve<A: Service>(
+        &mut self,
+        asked: Asked<'_>,
+        body: &[u8],
+        body_owed: bool,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        let Some(head) = asked.head else { return Next::close(Close::Abort, Reason::Internal) };
+        let (asker, last) = (self.asker(on), self.last || on.cx.draining());
+        let site = on.app.site();
+        let terms = site.terms(head, last);
+        let mut served = site.serve(head, body, terms, asker, on.cx);
+        match served.kind {
+            Kind::Receive(upload) if !body_owed => self.end_upload(asked, upload, true, terms, on),
+            Kind::Receive(upload) => {
+                self.begin_upload(upload, head.expect_continue, on);
+                Next::Again
+            }
+            Kind::Sent | Kind::Stream(_) | Kind::Later | Kind::Upgrade(_) => {
+                // An answer before the end of the body ends the connection: where the next request begins is not known.
+                served.sent.close |= body_owed;
+                self.settle(asked, terms, served, on)
+            }
+        }
+    }
+
+    fn begin_upload<A: Service>(
+        &mut self,
+        upload: Box<dyn Upload>,
+        expects_continue: bool,
+        on: &mut On<'_, '_, A>,
+    ) {
+        if let Some(exchange) = self.exchange.as_mut() {
+            exchange.sink = Sink::Upload(upload);
+        }
+        if expects_continue {
+            on.cx.write(emit::CONTINUE);
+        }
+        self.state = State::Upload;
+    }
+
+    /// An upload answers: its body is whole, or it wants no more.
+    pub(super) fn end_upload<A: Service>(
+        &mut self,
+        asked: Asked<'_>,
+        upload: Box<dyn Upload>,
+        whole: bool,
+        terms: Terms,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        let terms = Terms { keep_alive: terms.keep_alive && whole, ..terms };
+        let served = self.respond(terms, on, |reply| upload.end(whole, reply));
+        self.settle(asked, terms, served, on)
+    }
+
+    /// A handler has replied: on to the state that its reply asks for.
+    fn settle<A: Service>(
+        &mut self,
+        asked: Asked<'_>,
+        terms: Terms,
+        served: Served,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        let Served { kind, sent, failed } = served;
+        if let Kind::Sent = kind {
+            let reason = if failed { Reason::HandlerFailed } else { self.end_reason() };
+            return self.finish(asked, sent, reason, on);
+        }
+        let mut exchange = self.exchange.take().unwrap_or_else(|| on.app.site().take_exchange());
+        if exchange.head.is_empty() {
+            exchange.head.extend_from_slice(asked.raw);
+        }
+        (exchange.terms, exchange.sent, exchange.began) = (terms, sent, asked.began);
+        exchange.received = asked.bytes_in;
+        match kind {
+            Kind::Upgrade(to) => {
+                self.report(asked, sent, None, on);
+                return Next::End(Outcome::Upgrade(to));
+            }
+            Kind::Stream(body) => {
+                exchange.owed = sent.announced;
+                exchange.producer = Some(body);
+                self.exchange = Some(exchange);
+                self.state = State::Stream;
+                return self.produce(on);
+            }
+            // An upload cannot hand over to another: its body is over.
+            Kind::Receive(_) | Kind::Later | Kind::Sent => self.state = State::Late,
+        }
+        self.exchange = Some(exchange);
+        Next::Again
+    }
+
+    /// An exchange is over.
+    fn finish<A: Service>(
+        &mut self,
+        asked: Asked<'_>,
+        sent: Sent,
+        reason: Reason,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        let closing = sent.close || self.last;
+        self.report(asked, sent, closing.then_some(reason), on);
+        if let Some(exchange) = self.exchange.take() {
+            on.app.site().keep_exchange(exchange);
+        }
+        self.number = self.number.wrapping_add(1);
+        if closing {
+            return Next::close(Close::Graceful, reason);
+        }
+        match on.cx.pressure() {
+            Pressure::Low => {
+                self.state = State::Idle;
+                Next::Again
+            }
+            Pressure::High | Pressure::Gone => {
+                self.state = State::Sending;
+                Next::Wait
+            }
+        }
+    }
+
+    fn end_reason(&self) -> Reason {
+        match (self.last, self.eof) {
+            (_, true) => Reason::PeerClosed,
+            (true, false) => Reason::Drained,
+            (false, false) => Reason::Done,
+        }
+    }
+
+    /// What was sent is below low water.
+    pub(super) fn drained<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+        match self.state {
+            State::Sending if self.last => Next::close(Close::Graceful, self.end_reason()),
+            State::Sending => {
+                self.state = State::Idle;
+                Next::Again
+            }
+            State::Stream => self.produce(on),
+            State::Fresh | State::Idle | State::Head | State::Body | State::Upload | State::Late => {
+                Next::Wait
+            }
+        }
+    }
+
+    /// Has the answer's body made, as long as the peer takes it.
+    fn produce<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+        loop {
+            let Some(exchange) = self.exchange.as_mut() else { return Next::Wait };
+            let Some(body) = exchange.producer.as_mut() else { return Next::Wait };
+            if on.cx.pressure() != Pressure::Low {
+                return Next::Wait;
+            }
+            let chunk = &mut on.app.site().chunk;
+            chunk.clear();
+            let flow = catch_unwind(AssertUnwindSafe(|| body.more(chunk))).unwrap_or(Flow::Abort);
+            let n = chunk.len() as u64;
+            exchange.sent.body_bytes += n;
+            let short = match exchange.owed.as_mut() {
+                Some(owed) if n > *owed => return self.cut_short(on),
+                Some(owed) => {
+                    *owed -= n;
+                    *owed > 0
+                }
+                None => false,
+            };
+            let chunked = exchange.sent.chunked;
+            on.cx.compose(|out| match (chunked, n) {
+                (_, 0) => {}
+                (true, _) => emit::chunk(out, chunk),
+                (false, _) => out.extend_from_slice(chunk),
+            });
+            match flow {
+                Flow::More if n > 0 => {}
+                Flow::More | Flow::Wait => return Next::Wait,
+                Flow::Abort => return self.cut_short(on),
+                Flow::End if short => return self.cut_short(on),
+                Flow::End => {
+                    if chunked {
+                        on.cx.write(emit::LAST_CHUNK);
+                    }
+                    return self.stream_over(on);
+                }
+            }
+        }
+    }
+
+    fn stream_over<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+        self.with_kept(on, |me, asked, sent, on| {
+            let reason = me.end_reason();
+            me.finish(asked, sent, reason, on)
+        })
+    }
+
+    /// The answer cannot be finished: the connection is cut, so that nobody takes half of it for the whole.
+    fn cut_short<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+        self.report_cut(Reason::HandlerFailed, on);
+        Next::close(Close::Abort, Reason::HandlerFailed)
+    }
+
+    /// A word for an exchange that may be over.
+    pub(super) fn late<A: Service>(&mut self, late: Late, on: &mut On<'_, '_, A>) -> Next {
+        if late.exchange != self.number {
+            return Next::Wait;
+        }
+        match (late.what, self.state) {
+            (What::Answer(compose), State::Late) => self.with_kept(on, |me, asked, _, on| {
+                let keep_alive = !me.last && !on.cx.draining();
+                let terms = match asked.head {
+                    Some(head) => on.app.site().terms(head, !keep_alive),
+                    None => serve::refusal_terms(on.app.site()),
+                };
+                let served = me.respond(terms, on, compose);
+                me.settle(asked, terms, served, on)
+            }),
+            (What::Nudge, State::Stream) => self.produce(on),
+            (What::Nudge, State::Upload) => {
+                if let Some(exchange) = self.exchange.as_mut() {
+                    exchange.held = false;
+                }
+                Next::Again
+            }
+            (What::Answer(_) | What::Nudge, _) => Next::Wait,
+        }
+    }
+
+    /// The request breaks the grammar: answers what the RFC wants, and ends.
+    pub(super) fn reject<A: Service>(&mut self, reject: Reject, on: &mut On<'_, '_, A>) -> Next {
+        let status = reject.status();
+        let reason = if matches!(status, 413 | 414 | 431) { Reason::TooLarge } else { Reason::BadRequest };
+        self.refuse_kept(status, reject.reason(), reason, on)
+    }
+
+    /// Answers an error, and ends; what is known of the request was kept.
+    pub(super) fn refuse_kept<A: Service>(
+        &mut self,
+        status: u16,
+        detail: &str,
+        reason: Reason,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        self.with_kept(on, |me, asked, _, on| me.refuse_asked(asked, status, detail, reason, on))
+    }
+
+    /// As [`refuse_kept`](Self::refuse_kept).
+    pub(super) fn refuse<A: Service>(
+        &mut self,
+        status: u16,
+        detail: &str,
+        reason: Reason,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        self.refuse_kept(status, detail, reason, on)
+    }
+
+    /// Answers an error, and ends.
+    pub(super) fn refuse_asked<A: Service>(
+        &mut self,
+        asked: Asked<'_>,
+        status: u16,
+        detail: &str,
+        reason: Reason,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        let terms = serve::refusal_terms(on.app.site());
+        let served = self.respond(terms, on, |reply| pages::error(reply, None, status, detail));
+        let sent = Sent { close: true, ..served.sent };
+        self.finish(asked, sent, reason, on)
+    }
+
+    fn respond<A: Service>(
+        &mut self,
+        terms: Terms,
+        on: &mut On<'_, '_, A>,
+        answer: impl FnOnce(Responder<'_>) -> Reply,
+    ) -> Served {
+        let asker = self.asker(on);
+        let site = on.app.site();
+        let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: site.post.clone() };
+        serve::respond(on.cx, &site.clock, terms, &ticket, answer)
+    }
+
+    /// Calls `then` with what was kept of the request; the kept exchange is given up.
+    fn with_kept<A: Service>(
+        &mut self,
+        on: &mut On<'_, '_, A>,
+        then: impl FnOnce(&mut Self, Asked<'_>, Sent, &mut On<'_, '_, A>) -> Next,
+    ) -> Next {
+        let Some(mut exchange) = self.exchange.take() else {
+            let asked = Asked { head: None, raw: b"", bytes_in: 0, began: on.cx.now() };
+            return then(self, asked, Sent::default(), on);
+        };
+        let raw = std::mem::take(&mut exchange.head);
+        let (bytes_in, began, sent) = (exchange.received, exchange.began, exchange.sent);
+        on.app.site().keep_exchange(exchange);
+        let mut scan = Scan::default();
+        let parsed = head::parse(&raw, &mut scan, &on.app.site().options.limits);
+        let head = match &parsed {
+            Ok(Parsed::Complete(head, _)) => Some(head),
+            Ok(Parsed::Partial) | Err(_) => None,
+        };
+        then(self, Asked { head, raw: &raw, bytes_in, began }, sent, on)
+    }
+
+    /// Reports an exchange that was cut off, if one was under way.
+    pub(super) fn report_cut<A: Service>(&mut self, reason: Reason, on: &mut On<'_, '_, A>) {
+        if self.exchange.is_some() {
+            let _ = self.with_kept(on, |me, asked, sent, on| {
+                me.report(asked, sent, Some(reason), on);
+                Next::Wait
+            });
+        }
+    }
+
+    fn report<A: Service>(
+        &mut self,
+        asked: Asked<'_>,
+        sent: Sent,
+        closing: Option<Reason>,
+        on: &mut On<'_, '_, A>,
+    ) {
+        let done = Exchanged {
+            token: on.cx.me(),
+            peer: on.cx.peer(),
+            secure: self.secure,
+            head: asked.head,
+            status: sent.status,
+            bytes_in: asked.bytes_in,
+            bytes_out: if sent.body_bytes > 0 { sent.body_bytes } else { sent.announced.unwrap_or(0) },
+            duration_ms: on.cx.now().0.saturating_sub(asked.began.0),
+            unix_seconds: on.app.site().clock.unix_seconds(),
+            closing,
+        };
+        on.app.on_exchange(&done);
+    }
+
+    fn asker<A: Service>(&self, on: &On<'_, '_, A>) -> Asker {
+        Asker { token: on.cx.me(), peer: on.cx.peer(), secure: self.secure, exchange: self.number }
+    }
+}

@@ -1,0 +1,112 @@
+//! Reading a request's body: whole, thrown away, or piece by piece.
+
+use super::super::exchange::Sink;
+use super::super::fault::State;
+use super::super::reply::{Accepting, Upload};
+use super::super::serve;
+use super::super::site::Service;
+use super::{Asked, Connection, Next, On, RATE_WINDOW};
+use crate::observe::Reason;
+use crate::reactor::{Input, Timer};
+use crate::wire::http::Scan;
+use crate::wire::http::head::{self, Parsed};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(super) const TOO_LARGE: &str = "The request body is larger than its limit.";
+
+/// What a run of body bytes came to.
+enum Fed {
+    More,
+    Held,
+    Early,
+    Panicked,
+}
+
+impl Connection {
+    pub(super) fn read_body<A: Service>(&mut self, input: &mut Input<'_>, on: &mut On<'_, '_, A>) -> Next {
+        loop {
+            let Some(exchange) = self.exchange.as_mut() else { return Next::Wait };
+            if exchange.held {
+                if !input.is_empty() {
+                    on.cx.set_reading(false);
+                }
+                return Next::Wait;
+            }
+            let run = match exchange.incoming.advance(input.bytes(), &on.app.site().options.limits) {
+                Ok(run) => run,
+                Err(reject) => return self.reject(reject, on),
+            };
+            let (consumed, done) = (run.consumed, run.done);
+            exchange.received += run.data.len() as u64;
+            if exchange.received > exchange.limit {
+                return self.refuse_kept(413, TOO_LARGE, Reason::TooLarge, on);
+            }
+            let fed = match &mut exchange.sink {
+                Sink::Discard => Fed::More,
+                Sink::Collect => {
+                    exchange.body.extend_from_slice(run.data);
+                    Fed::More
+                }
+                Sink::Upload(_) if run.data.is_empty() => Fed::More,
+                Sink::Upload(upload) => feed(upload.as_mut(), run.data),
+            };
+            exchange.held = matches!(fed, Fed::Held) && !done;
+            input.take(consumed);
+            match fed {
+                Fed::Panicked => return self.refuse_kept(500, serve::FAILED, Reason::HandlerFailed, on),
+                Fed::Early => return self.body_over(done, on),
+                Fed::More | Fed::Held if done => return self.body_over(true, on),
+                Fed::More if consumed == 0 || input.is_empty() => return Next::Wait,
+                Fed::More | Fed::Held => {}
+            }
+        }
+    }
+
+    /// The body is whole, or its handler wants no more of it: answers.
+    fn body_over<A: Service>(&mut self, whole: bool, on: &mut On<'_, '_, A>) -> Next {
+        let Some(mut exchange) = self.exchange.take() else { return Next::Wait };
+        let (raw, body) = (std::mem::take(&mut exchange.head), std::mem::take(&mut exchange.body));
+        let (sink, terms) = (std::mem::take(&mut exchange.sink), exchange.terms);
+        let (bytes_in, began) = (exchange.received, exchange.began);
+        on.app.site().keep_exchange(exchange);
+        self.state = State::Body;
+        let mut scan = Scan::default();
+        let parsed = head::parse(&raw, &mut scan, &on.app.site().options.limits);
+        let head = match &parsed {
+            Ok(Parsed::Complete(head, _)) => Some(head),
+            Ok(Parsed::Partial) | Err(_) => None,
+        };
+        let asked = Asked { head, raw: &raw, bytes_in, began };
+        match sink {
+            Sink::Upload(upload) => self.end_upload(asked, upload, whole, terms, on),
+            Sink::Discard | Sink::Collect => self.serve(asked, &body, false, on),
+        }
+    }
+
+    /// The rate is looked at once a window.
+    pub(super) fn check_rate<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+        let rate = on.app.site().options.body_rate;
+        let Some(exchange) = self.exchange.as_mut() else { return Next::Wait };
+        let came = exchange.received - exchange.window.1;
+        exchange.window = (on.cx.now(), exchange.received);
+        if came < rate.saturating_mul(RATE_WINDOW.as_secs()) {
+            return self.refuse_kept(408, "The request body came too slowly.", Reason::BodyTooSlow, on);
+        }
+        on.cx.set_deadline(Timer::Total, RATE_WINDOW);
+        Next::Wait
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.held)
+    }
+}
+
+/// Hands a piece to an upload; a panic in it is told.
+fn feed(upload: &mut dyn Upload, data: &[u8]) -> Fed {
+    match catch_unwind(AssertUnwindSafe(|| upload.data(data))) {
+        Ok(Accepting::More) => Fed::More,
+        Ok(Accepting::Wait) => Fed::Held,
+        Ok(Accepting::Answer) => Fed::Early,
+        Err(_) => Fed::Panicked,
+    }
+}

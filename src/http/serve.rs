@@ -1,0 +1,133 @@
+//! From a whole request to a handler's reply.
+
+use super::late::Ticket;
+use super::pages;
+use super::reply::{BodyPolicy, Kind, Reply, Responder, Sent, Terms};
+use super::request::Request;
+use super::router::{Found, Lookup};
+use super::site::{Plan, Site};
+use crate::reactor::{App, Cx, Peer, Token};
+use crate::wire::http::head::Head;
+use crate::wire::http::target::{self, Target};
+use crate::wire::http::{Method, Version};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(super) const FAILED: &str = "The program that answers this failed.";
+
+/// What a handler's call came to.
+pub(super) struct Served {
+    pub kind: Kind,
+    pub sent: Sent,
+    /// The handler panicked; a 500 was sent.
+    pub failed: bool,
+}
+
+/// Who asks, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Asker {
+    pub token: Token,
+    pub peer: Peer,
+    pub secure: bool,
+    /// Number of the exchange on its connection.
+    pub exchange: u32,
+}
+
+impl Site {
+    /// What is to become of a request's body.
+    pub(super) fn plan(&mut self, head: &Head<'_>) -> Plan {
+        let discard = Plan { policy: BodyPolicy::Discard, limit: self.options.body_size };
+        let Ok(path) = target::normalise(routed_path(head), &mut self.path) else { return discard };
+        match self.router.lookup(head.authority(), path, head.method) {
+            Lookup::Found(Found { route, .. }) => Plan {
+                policy: route.handler.body(),
+                limit: route.body_size.unwrap_or(self.options.body_size),
+            },
+            Lookup::MethodNotAllowed { .. } | Lookup::NotFound => discard,
+        }
+    }
+
+    /// What an answer to this request depends on.
+    pub(super) fn terms(&self, head: &Head<'_>, last: bool) -> Terms {
+        Terms {
+            version: head.version,
+            head_only: head.method == Method::Head,
+            keep_alive: head.keep_alive && !last,
+            server_field: self.options.server_field,
+        }
+    }
+
+    /// Finds the route and calls its handler.
+    pub(super) fn serve<A: App>(
+        &mut self,
+        head: &Head<'_>,
+        body: &[u8],
+        terms: Terms,
+        asker: Asker,
+        cx: &mut Cx<'_, A>,
+    ) -> Served {
+        let Site { router, clock, path: scratch, post, .. } = self;
+        let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: post.clone() };
+        respond(cx, clock, terms, &ticket, |reply| {
+            let Asker { peer, secure, .. } = asker;
+            let path = match target::normalise(routed_path(head), scratch) {
+                Ok(path) => path,
+                Err(reject) => return pages::error(reply, None, reject.status(), reject.reason()),
+            };
+            let mut request = Request { head, path, params: Default::default(), body, peer, secure };
+            if !head.method.is_known() {
+                return pages::error(reply, Some(&request), 501, "This server does not know the method.");
+            }
+            match router.lookup_mut(head.authority(), path, head.method) {
+                Lookup::Found(Found { route, params, .. }) => {
+                    request.params = params;
+                    route.handler.handle(&request, reply)
+                }
+                Lookup::MethodNotAllowed { allow } => pages::not_allowed(reply, &request, allow),
+                Lookup::NotFound => pages::error(reply, Some(&request), 404, "Nothing is served here."),
+            }
+        })
+    }
+}
+
+/// `*` is routed like the root; an authority (CONNECT) too: no route of ours takes it, so that it ends as 405 or 404.
+fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
+    match head.target {
+        Target::Asterisk | Target::Authority(_) => b"/",
+        Target::Origin { .. } | Target::Absolute { .. } => head.target.path(),
+    }
+}
+
+/// Gives `answer` the one chance to answer. A panic in it costs this connection only: what it wrote is taken back, 500 is sent.
+pub(super) fn respond<A: App>(
+    cx: &mut Cx<'_, A>,
+    clock: &super::clock::Clock,
+    terms: Terms,
+    ticket: &dyn Fn() -> Ticket,
+    answer: impl FnOnce(Responder<'_>) -> Reply,
+) -> Served {
+    let mut sent = Sent::default();
+    let (cork, host) = cx.output();
+    let mark = cork.mark();
+    let reply = Responder { cork, host, clock, terms, sent: &mut sent, ticket };
+    if let Ok(reply) = catch_unwind(AssertUnwindSafe(|| answer(reply))) {
+        return Served { kind: reply.0, sent, failed: false };
+    }
+    log::error!("a handler panicked; its connection gets 500 and is closed");
+    sent = Sent::default();
+    let (cork, host) = cx.output();
+    cork.rewind(mark);
+    let terms = Terms { keep_alive: false, ..terms };
+    let reply = Responder { cork, host, clock, terms, sent: &mut sent, ticket };
+    let kind = pages::error(reply, None, 500, FAILED).0;
+    Served { kind, sent, failed: true }
+}
+
+/// The terms of an answer to a request that could not be read.
+pub(super) fn refusal_terms(site: &Site) -> Terms {
+    Terms {
+        version: Version::Http11,
+        head_only: false,
+        keep_alive: false,
+        server_field: site.options.server_field,
+    }
+}

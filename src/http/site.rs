@@ -1,0 +1,161 @@
+//! What the HTTP connections of one worker share: routes with their handlers, limits, the date, scratch space.
+
+use super::clock::Clock;
+use super::exchange::Exchange;
+use super::late::{Late, Post};
+use super::reply::{BodyPolicy, Handler};
+use super::router::{RouteError, Router};
+use crate::observe::Reason;
+use crate::reactor::{App, Peer, Token};
+use crate::wire::http::head::Head;
+use crate::wire::limits::Limits;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Exchanges kept for the next request that needs one.
+const SPARE: usize = 64;
+
+/// What HTTP needs of the program that it runs in.
+pub trait Service: App<Reason = Reason> {
+    /// The worker's site.
+    fn site(&mut self) -> &mut Site;
+
+    /// An exchange is over: count it, log it. On the hot path.
+    fn on_exchange(&mut self, done: &Exchanged<'_>) {
+        let _ = done;
+    }
+}
+
+/// An exchange that is over.
+#[derive(Debug)]
+pub struct Exchanged<'a> {
+    /// The connection.
+    pub token: Token,
+    /// Who asked.
+    pub peer: Peer,
+    /// It came over TLS.
+    pub secure: bool,
+    /// The request's head; none if it was refused before it was whole.
+    pub head: Option<&'a Head<'a>>,
+    /// Status of the answer; 0 if none was sent.
+    pub status: u16,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// Milliseconds from the first byte of the head to the last of the answer, as handed to the connection.
+    pub duration_ms: u64,
+    /// Seconds since 1970.
+    pub unix_seconds: u64,
+    /// Why the connection closes, if it closes with this exchange.
+    pub closing: Option<Reason>,
+}
+
+/// The limits and times by which connections live.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Sizes of heads and chunks.
+    pub limits: Limits,
+    /// Bytes of a request's body, where the route says nothing: over it 413.
+    pub body_size: u64,
+    /// No byte for this long while one is awaited: on a new connection, in a head, in a body.
+    pub read_timeout: Duration,
+    /// Between requests.
+    pub idle_timeout: Duration,
+    /// A whole head, from its first byte.
+    pub head_timeout: Duration,
+    /// A body must come at this many bytes a second, over 10 s. 0: off.
+    pub body_rate: u64,
+    /// `server: evenkeel` is sent.
+    pub server_field: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            limits: Limits::default(),
+            body_size: 10 << 20,
+            read_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_secs(10),
+            body_rate: 1024,
+            server_field: true,
+        }
+    }
+}
+
+/// A route's handler and what it allows.
+pub(super) struct Entry {
+    pub handler: Box<dyn Handler>,
+    pub body_size: Option<u64>,
+}
+
+/// What is to become of a request's body.
+pub(super) struct Plan {
+    pub policy: BodyPolicy,
+    pub limit: u64,
+}
+
+/// See the module page.
+pub struct Site {
+    pub(super) options: Options,
+    pub(super) router: Router<Entry>,
+    pub(super) clock: Clock,
+    pub(super) path: Vec<u8>,
+    pub(super) chunk: Vec<u8>,
+    pub(super) post: Post,
+    spare: Vec<Box<Exchange>>,
+}
+
+impl Site {
+    /// A site without routes.
+    pub fn new(options: Options) -> Site {
+        Site {
+            options,
+            router: Router::new(),
+            clock: Clock::default(),
+            path: Vec::new(),
+            chunk: Vec::new(),
+            post: Arc::new(|late: Late| Err(late)),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Adds a route; see [`Router::add`] for host, methods and pattern. `body_size`: another limit than the site's.
+    pub fn route(
+        &mut self,
+        host: Option<&str>,
+        methods: &[&str],
+        pattern: &str,
+        body_size: Option<u64>,
+        handler: Box<dyn Handler>,
+    ) -> Result<(), RouteError> {
+        self.router.add(host, methods, pattern, Entry { handler, body_size }).map(|_| ())
+    }
+
+    /// How late answers come back to this worker; without it tickets drop theirs.
+    pub fn set_post(&mut self, post: Post) {
+        self.post = post;
+    }
+
+    /// The limits and times.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The worker's calendar.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(super) fn take_exchange(&mut self) -> Box<Exchange> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep_exchange(&mut self, mut exchange: Box<Exchange>) {
+        if self.spare.len() < SPARE {
+            exchange.reset();
+            self.spare.push(exchange);
+        }
+    }
+}
