@@ -153,7 +153,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     fn admit(&mut self, listener: ListenerId, mut stream: N::Stream, peer: Peer) {
         self.core.counters.accepted += 1;
-        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         let session = match self.app.admit(listener, &peer, &mut cx) {
             Admit::Serve(session) => session,
             Admit::Refuse(how) => {

@@ -148,7 +148,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         let reason = port.reason.unwrap_or_else(|| PortReason::Stopped.into());
         let end = End { token, peer: port.peer, phase: port.phase, reason };
         if let Some(session) = self.sessions.get_mut(index).and_then(Option::take) {
-            let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+            let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
             self.app.on_close(session, end, &mut cx);
         }
     }

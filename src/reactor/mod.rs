@@ -42,7 +42,7 @@ mod worker;
 pub use accept::Gauge;
 pub use context::{
     Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Input, Pressure, Session, Step, StepOf,
-    Timer,
+    Surveyed, Timer,
 };
 pub use handle::Handle;
 pub use net::os::{OsListener, OsNet};

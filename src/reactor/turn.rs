@@ -140,7 +140,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.fire_timers();
         self.run_queued();
         self.shrink();
-        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         self.app.on_turn(&mut cx);
         self.deliver_births();
         Ok(self.next())
@@ -186,7 +186,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Lets the program speak to its sessions, between turns.
     pub fn with_app<T>(&mut self, f: impl FnOnce(&mut A, &mut AppCx<'_, A>) -> T) -> T {
-        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         let out = f(&mut self.app, &mut cx);
         self.deliver_births();
         out
@@ -243,7 +243,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         for command in self.core.handle.take() {
             match command {
                 Command::Message(message) => {
-                    let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+                    let mut cx =
+                        AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
                     self.app.on_message(message, &mut cx);
                     self.deliver_births();
                 }
