@@ -1,7 +1,7 @@
 use super::*;
 use crate::reactor::net::{FileType, Host, Links, OpenError, RelPath, Root, RootKind};
 use crate::reactor::token::ListenerId;
-use rustix::fs::{CWD, Mode, mknodat};
+use rustix::fs::{CWD, Mode, OFlags, mknodat};
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -263,6 +263,9 @@ fn the_kernel_and_the_walk_judge_every_path_alike() {
     let root = net.open_root(&folder.at("root")).unwrap();
     let walking = OsRoot::open(&folder.at("root")).unwrap().walking();
     let walking = Root(RootKind::Os(Arc::new(walking)));
+    if rustix::fs::openat2(CWD, ".", OFlags::PATH, Mode::empty(), rustix::fs::ResolveFlags::empty()).is_ok() {
+        assert!(!OsRoot::open(&folder.at("root")).unwrap().walks(), "the kernel can");
+    }
     let by_walk = verdicts(&mut net, &walking);
     let by_kernel = verdicts(&mut net, &root);
     for (path, verdict) in &by_walk {
