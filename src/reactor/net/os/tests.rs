@@ -203,7 +203,7 @@ fn tree(folder: &Folder) {
     std::fs::write(folder.at("root/file"), "file").unwrap();
     std::fs::write(folder.at("root/dir/sub/deep"), "deep!").unwrap();
     std::fs::write(folder.at("root/unreadable"), "").unwrap();
-    std::fs::set_permissions(folder.at("root/unreadable"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(folder.at("root/unreadable"), PermissionsExt::from_mode(0o000)).unwrap();
     let links: [(&str, &str); 16] = [
         ("good", "file"),
         ("gooddir", "dir/sub"),
