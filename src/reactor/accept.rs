@@ -6,6 +6,7 @@
 //! 3. Before a listener closes it is accepted until `WouldBlock`.
 
 use super::context::{Admit, App, AppCx, Event};
+use super::mutant::{self, Mutant};
 use super::net::{Accept, Net, Peer, Ready};
 use super::outcome::{CloseHow, PortReason};
 use super::port::{Flags, Phase, Port};
@@ -34,6 +35,7 @@ impl Gauge {
     }
 
     fn enter(&self, max: usize) -> bool {
+        let max = if mutant::is(Mutant::AcceptPastMaximum) { usize::MAX } else { max };
         let entered =
             self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
         entered.is_ok()
@@ -95,7 +97,7 @@ impl<A: App, N: Net> Reactor<A, N> {
     /// A slot is free again: listeners that were left undrained may go on.
     pub(super) fn resume_listeners(&mut self) {
         for listening in self.listeners.iter_mut().flatten() {
-            listening.full = false;
+            listening.full = mutant::is(Mutant::ForgetToResumeListeners);
         }
     }
 
@@ -137,6 +139,7 @@ impl<A: App, N: Net> Reactor<A, N> {
                 }
                 Accept::Exhausted => {
                     listening.retry_at = Some(self.core.now.after(RETRY));
+                    listening.ready = !mutant::is(Mutant::NoRetryWhenExhausted);
                     self.gauge.leave();
                     self.core.counters.accept_exhausted += 1;
                     self.evict(EVICT);

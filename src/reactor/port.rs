@@ -203,6 +203,8 @@ impl Flags {
     pub(super) const DRAINING: Flags = Flags(64);
     /// Counted against the connection limit.
     pub(super) const COUNTED: Flags = Flags(128);
+    /// The session saw high water, and what it wrote was taken before it could be told so: it is to be told that it drained.
+    pub(super) const OWES_DRAINED: Flags = Flags(256);
 
     pub(super) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0

@@ -6,6 +6,7 @@
 
 use super::buffer::{Buffer, LARGEST};
 use super::context::{App, Birth, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
+use super::mutant::{self, Mutant};
 use super::net::{Net, Ready, Target};
 use super::outbox::{MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
@@ -100,6 +101,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             if !show && (!port.ready.has(Ready::READABLE) || port.flags.has(Flags::EOF)) {
                 return;
             }
+            if turn == READS && mutant::is(Mutant::LoseRequeueAfterReads) {
+                return;
+            }
             if turn == READS {
                 port.flags.set(Flags::SHOW, show);
                 return self.core.enqueue(token);
@@ -113,17 +117,20 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Sends what waits; tells the session if that made room.
     fn flush_open(&mut self, token: Token) {
-        if self.core.ports.get(token).is_none_or(|port| port.outbox.is_none()) {
-            return;
-        }
-        match self.flush(token) {
-            Ok(Flushed::Yes) => {}
-            Ok(Flushed::Drained) => {
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        let owed = port.flags.has(Flags::OWES_DRAINED);
+        port.flags.set(Flags::OWES_DRAINED, false);
+        let flushed = match port.outbox {
+            Some(_) => self.flush(token),
+            None => Ok(Flushed::Yes),
+        };
+        let Some(port) = self.core.ports.get_mut(token) else { return };
+        match flushed {
+            Ok(flushed) if flushed == Flushed::Drained || owed && !port.is_high(&self.core.settings) => {
+                port.flags.set(Flags::SHOW, true);
                 self.event(token, Event::Drained);
-                if let Some(port) = self.core.ports.get_mut(token) {
-                    port.flags.set(Flags::SHOW, true);
-                }
             }
+            Ok(_) => {}
             Err(fault) => self.failed(token, Failure { op: Op::Write, fault }),
         }
     }
@@ -150,7 +157,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         let room_len = room.len();
         match self.net.read(stream, room) {
             Io::Done(n) => {
-                if n < room_len && N::SHORT_READ_DRAINS && !port.ready.has(Ready::HANGUP) {
+                let hinted =
+                    port.ready.has(Ready::HANGUP) && !mutant::is(Mutant::ShortReadDrainsDespiteHangup);
+                if n < room_len && N::SHORT_READ_DRAINS && !hinted {
                     port.ready.clear(Ready::READABLE);
                 }
                 self.core.counters.reads += 1;
@@ -266,6 +275,10 @@ impl<A: App, N: Net> Reactor<A, N> {
                 return Ok(());
             }
         };
+        // What the session saw when it asked for the pressure: it may be waiting to be told that this has drained.
+        let high = port.is_high(&core.settings)
+            || core.cork.has_file()
+            || port.backlog() + core.cork.memory() >= core.settings.high_water;
         let mut sent = 0;
         if direct && let Some(Some(stream)) = self.streams.get_mut(token.index()) {
             let io = match core.cork.plain() {
@@ -292,21 +305,46 @@ impl<A: App, N: Net> Reactor<A, N> {
             core.counters.bytes_out += sent as u64;
             if core.cork.plain().is_some_and(|bytes| bytes.len() == sent) {
                 core.cork.clear();
+                if high {
+                    self.owe_drained(token);
+                }
                 return Ok(());
             }
         }
+        if mutant::is(Mutant::DropRestOfCork) && sent > 0 {
+            core.cork.clear();
+        }
+        if mutant::is(Mutant::SendCorkTwice) {
+            sent = 0;
+        }
         let outbox = Core::<A>::outbox(port, &mut core.spare_outboxes, core.now);
+        outbox.above_high |= high;
         core.cork.spill(sent, outbox, &mut core.pool);
         if outbox.memory() > core.settings.hard_cap {
             self.close_now(token, PortReason::OutboxOverflow.into(), CloseHow::Reset);
             return Ok(());
         }
         match direct {
-            true => self.flush(token).map(|_| ()),
+            true => {
+                if self.flush(token)? == Flushed::Drained {
+                    self.owe_drained(token);
+                }
+                Ok(())
+            }
             false => {
                 core.enqueue(token);
                 Ok(())
             }
+        }
+    }
+
+    /// The session is told that it drained in the next run: not now, for it has only just returned.
+    fn owe_drained(&mut self, token: Token) {
+        if let Some(port) = self.core.ports.get_mut(token)
+            && !mutant::is(Mutant::ForgetDrained)
+        {
+            port.flags.set(Flags::OWES_DRAINED, true);
+            self.core.enqueue(token);
         }
     }
 
@@ -337,14 +375,19 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         if !port.ready.has(Ready::WRITABLE) && !port.flags.has(Flags::WATCHES_WRITES) {
             port.flags.set(Flags::WATCHES_WRITES, true);
-            if let Err(error) = self.net.watch_writes(stream, token) {
+            if !mutant::is(Mutant::NeverWatchWrites)
+                && let Err(error) = self.net.watch_writes(stream, token)
+            {
                 log::warn!("{}: writes cannot be watched: {error}", port.peer);
                 return Err(Fault::from(&error));
             }
         }
         let settings = &self.core.settings;
         outbox.above_high |= outbox.memory() >= settings.high_water || outbox.has_file();
-        let drained = outbox.above_high && outbox.memory() < settings.low_water && !outbox.has_file();
+        let drained = !mutant::is(Mutant::ForgetDrained)
+            && outbox.above_high
+            && outbox.memory() < settings.low_water
+            && !outbox.has_file();
         if drained {
             outbox.above_high = false;
         }
@@ -352,7 +395,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             && let Some(outbox) = port.outbox.take()
         {
             self.keep_outbox(outbox);
-        } else if more_to_do {
+        } else if more_to_do && !mutant::is(Mutant::LoseRequeueAfterWrites) {
             self.core.enqueue(token);
         }
         Ok(if drained { Flushed::Drained } else { Flushed::Yes })
