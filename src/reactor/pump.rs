@@ -479,7 +479,15 @@ fn send_front<N: Net>(net: &mut N, stream: &mut N::Stream, outbox: &Outbox, budg
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let (n, more) = outbox.gather(&mut slices);
-    net.write(stream, &slices[..n], more)
+    // At least one piece, and none that begins behind the budget.
+    let mut left = budget;
+    let fits = slices[..n].iter().take_while(|slice| {
+        let begins_within = left > 0;
+        left = left.saturating_sub(slice.len() as u64);
+        begins_within
+    });
+    let fit = fits.count();
+    net.write(stream, &slices[..fit], more || fit < n)
 }
 
 const _: () = assert!(LARGEST == 64 << 10, "the scratch buffer is the largest class");
