@@ -5,7 +5,7 @@
 //! queued again has moved a byte, cleared a bit, shown something, or changed the phase.
 
 use super::buffer::{Buffer, LARGEST};
-use super::context::{App, Birth, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
+use super::context::{App, Birth, Close, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
 use super::mutant::{self, Mutant};
 use super::net::{Net, Ready, Target};
 use super::outbox::{MAX_SLICES, Outbox};
@@ -246,10 +246,13 @@ impl<A: App, N: Net> Reactor<A, N> {
         if !self.core.cork.is_empty()
             && let Err(fault) = self.send_cork(token)
         {
-            // What the session wants next no longer matters if it was about to close anyway.
             return match step {
                 Step::Continue => self.failed(token, Failure { op: Op::Write, fault }),
-                Step::Close(_, reason) => self.close_now(token, reason, CloseHow::Normal),
+                // The last bytes were lost, as they would be a moment later while flushing.
+                Step::Close(Close::Graceful, _) => {
+                    self.close_now(token, PortReason::FlushFailed(fault).into(), CloseHow::Normal);
+                }
+                Step::Close(Close::Abort, reason) => self.close_now(token, reason, CloseHow::Reset),
                 Step::Detach(how) => self.detach(token, how),
             };
         }

@@ -2,8 +2,9 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod echo;
-// MATRIX
+pub mod matrix;
 pub mod scenarios;
+pub mod transport;
 
 use evenkeel::reactor::net::sim::SimNet;
 use evenkeel::reactor::{App, Reactor, Turn};
