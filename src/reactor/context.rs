@@ -7,6 +7,7 @@
 use super::buffer::BufferPool;
 use super::handle::HandleSlot;
 use super::idle::IdleList;
+use super::mutant::{self, Mutant};
 use super::net::{Host, Peer, Target};
 use super::outbox::{Cork, Outbox, Part};
 use super::outcome::{CloseHow, Failure, PortReason};
@@ -365,7 +366,9 @@ impl<A: App> Cx<'_, A> {
         port.flags.set(Flags::PAUSED, !on);
         if on {
             port.flags.set(Flags::SHOW, true);
-            self.core.enqueue(me);
+            if !mutant::is(Mutant::ForgetReadinessOnResume) {
+                self.core.enqueue(me);
+            }
         }
     }
 

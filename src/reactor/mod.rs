@@ -28,6 +28,8 @@ mod context;
 mod ending;
 mod handle;
 pub mod idle;
+#[doc(hidden)]
+pub mod mutant;
 pub mod net;
 pub mod outbox;
 mod outcome;
