@@ -7,6 +7,7 @@
 use super::buffer::BufferPool;
 use super::handle::HandleSlot;
 use super::idle::IdleList;
+use super::mutant::{self, Mutant};
 use super::net::{Host, Peer, Target};
 use super::outbox::{Cork, Outbox, Part};
 use super::outcome::{CloseHow, Failure, PortReason};
@@ -165,6 +166,21 @@ pub struct End<R> {
     pub phase: Phase,
     /// Why it ended.
     pub reason: R,
+}
+
+/// A connection as [`AppCx::survey`] shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Surveyed<'a, S> {
+    /// Its name.
+    pub token: Token,
+    /// Its protocol machine.
+    pub session: &'a S,
+    /// Who it is.
+    pub peer: Peer,
+    /// Where the transport stands.
+    pub phase: Phase,
+    /// Bytes in memory that wait for the peer.
+    pub backlog: usize,
 }
 
 /// Bytes shown to a session, oldest first.
@@ -350,7 +366,9 @@ impl<A: App> Cx<'_, A> {
         port.flags.set(Flags::PAUSED, !on);
         if on {
             port.flags.set(Flags::SHOW, true);
-            self.core.enqueue(me);
+            if !mutant::is(Mutant::ForgetReadinessOnResume) {
+                self.core.enqueue(me);
+            }
         }
     }
 
@@ -431,6 +449,7 @@ impl<A: App> Cx<'_, A> {
 pub struct AppCx<'a, A: App> {
     pub(super) core: &'a mut Core<A>,
     pub(super) host: &'a mut dyn Host,
+    pub(super) sessions: &'a [Option<A::Session>],
 }
 
 impl<A: App> AppCx<'_, A> {
@@ -484,9 +503,12 @@ impl<A: App> AppCx<'_, A> {
         &self.core.counters
     }
 
-    /// Every connection: its name, peer, phase, and bytes that wait for it.
-    pub fn ports(&self) -> impl Iterator<Item = (Token, Peer, Phase, usize)> + '_ {
-        self.core.ports.iter().map(|(token, port)| (token, port.peer, port.phase, port.backlog()))
+    /// Every connection. Walks the whole table.
+    pub fn survey(&self) -> impl Iterator<Item = Surveyed<'_, A::Session>> {
+        self.core.ports.iter().filter_map(|(token, port)| {
+            let session = self.sessions.get(token.index())?.as_ref()?;
+            Some(Surveyed { token, session, peer: port.peer, phase: port.phase, backlog: port.backlog() })
+        })
     }
 }
 

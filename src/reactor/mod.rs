@@ -28,6 +28,8 @@ mod context;
 mod ending;
 mod handle;
 pub mod idle;
+#[doc(hidden)]
+pub mod mutant;
 pub mod net;
 pub mod outbox;
 mod outcome;
@@ -42,7 +44,7 @@ mod worker;
 pub use accept::Gauge;
 pub use context::{
     Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Input, Pressure, Session, Step, StepOf,
-    Timer,
+    Surveyed, Timer,
 };
 pub use handle::Handle;
 pub use net::os::{OsListener, OsNet};

@@ -5,7 +5,8 @@
 //! queued again has moved a byte, cleared a bit, shown something, or changed the phase.
 
 use super::buffer::{Buffer, LARGEST};
-use super::context::{App, Birth, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
+use super::context::{App, Birth, Close, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
+use super::mutant::{self, Mutant};
 use super::net::{Net, Ready, Target};
 use super::outbox::{MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
@@ -91,6 +92,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             if !show && (!port.ready.has(Ready::READABLE) || port.flags.has(Flags::EOF)) {
                 return;
             }
+            if turn == READS && mutant::is(Mutant::LoseRequeueAfterReads) {
+                return;
+            }
             if turn == READS {
                 port.flags.set(Flags::SHOW, show);
                 return self.core.enqueue(token);
@@ -108,7 +112,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             return self.failed(token, Failure { op: Op::Write, fault });
         }
         let Some(port) = self.core.ports.get_mut(token) else { return };
-        if port.flags.has(Flags::HELD) && port.is_low(&self.core.settings) {
+        let low = port.is_low(&self.core.settings) && !mutant::is(Mutant::ForgetDrained);
+        if port.flags.has(Flags::HELD) && low {
             port.flags.set(Flags::HELD, false);
             port.flags.set(Flags::SHOW, true);
             self.core.counters.drained += 1;
@@ -138,7 +143,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         let room_len = room.len();
         match self.net.read(stream, room) {
             Io::Done(n) => {
-                if n < room_len && N::SHORT_READ_DRAINS && !port.ready.has(Ready::HANGUP) {
+                let hinted =
+                    port.ready.has(Ready::HANGUP) && !mutant::is(Mutant::ShortReadDrainsDespiteHangup);
+                if n < room_len && N::SHORT_READ_DRAINS && !hinted {
                     port.ready.clear(Ready::READABLE);
                 }
                 self.core.counters.reads += 1;
@@ -225,10 +232,13 @@ impl<A: App, N: Net> Reactor<A, N> {
         if !self.core.cork.is_empty()
             && let Err(fault) = self.send_cork(token)
         {
-            // What the session wants next no longer matters if it was about to close anyway.
             return match step {
                 Step::Continue => self.failed(token, Failure { op: Op::Write, fault }),
-                Step::Close(_, reason) => self.close_now(token, reason, CloseHow::Normal),
+                // As in `Flushing`: its last bytes were lost, and that is why it ends, not what the session thought.
+                Step::Close(Close::Graceful, _) => {
+                    self.close_now(token, PortReason::FlushFailed(fault).into(), CloseHow::Normal);
+                }
+                Step::Close(Close::Abort, reason) => self.close_now(token, reason, CloseHow::Reset),
                 Step::Detach(how) => self.detach(token, how),
             };
         }
@@ -254,6 +264,7 @@ impl<A: App, N: Net> Reactor<A, N> {
                 return Ok(());
             }
         };
+        // What the session saw when it asked for the pressure: it may be waiting to be told that this has drained.
         let mut sent = 0;
         if direct && let Some(Some(stream)) = self.streams.get_mut(token.index()) {
             let io = match core.cork.plain() {
@@ -285,6 +296,12 @@ impl<A: App, N: Net> Reactor<A, N> {
                 }
                 return Ok(());
             }
+        }
+        if mutant::is(Mutant::DropRestOfCork) && sent > 0 {
+            core.cork.clear();
+        }
+        if mutant::is(Mutant::SendCorkTwice) {
+            sent = 0;
         }
         let outbox = Core::<A>::outbox(port, &mut core.spare_outboxes, core.now);
         core.cork.spill(sent, outbox, &mut core.pool);
@@ -332,7 +349,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         if !port.ready.has(Ready::WRITABLE) && !port.flags.has(Flags::WATCHES_WRITES) {
             port.flags.set(Flags::WATCHES_WRITES, true);
-            if let Err(error) = self.net.watch_writes(stream, token) {
+            if !mutant::is(Mutant::NeverWatchWrites)
+                && let Err(error) = self.net.watch_writes(stream, token)
+            {
                 log::warn!("{}: writes cannot be watched: {error}", port.peer);
                 return Err(Fault::from(&error));
             }
@@ -341,7 +360,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             && let Some(outbox) = port.outbox.take()
         {
             self.keep_outbox(outbox);
-        } else if more_to_do {
+        } else if more_to_do && !mutant::is(Mutant::LoseRequeueAfterWrites) {
             self.core.enqueue(token);
         }
         Ok(())
@@ -411,7 +430,11 @@ impl<A: App, N: Net> Reactor<A, N> {
                 }
                 self.streams[token.index()] = Some(stream);
             }
-            Err(fault) => self.failed(token, Failure { op: Op::Connect, fault }),
+            Err(fault) => {
+                // Told as if it had failed later: a session that does not detach is closed.
+                port.phase = Phase::Connecting;
+                self.failed(token, Failure { op: Op::Connect, fault });
+            }
         }
         self.rearm(token);
     }
@@ -424,7 +447,15 @@ fn send_front<N: Net>(net: &mut N, stream: &mut N::Stream, outbox: &Outbox, budg
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let (n, more) = outbox.gather(&mut slices);
-    net.write(stream, &slices[..n], more)
+    // At least one piece, and none that begins behind the budget.
+    let mut left = budget;
+    let fits = slices[..n].iter().take_while(|slice| {
+        let begins_within = left > 0;
+        left = left.saturating_sub(slice.len() as u64);
+        begins_within
+    });
+    let fit = fits.count();
+    net.write(stream, &slices[..fit], more || fit < n)
 }
 
 const _: () = assert!(LARGEST == 64 << 10, "the scratch buffer is the largest class");

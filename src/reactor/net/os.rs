@@ -29,7 +29,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Events fetched by one `epoll_wait`.
 const EVENTS: usize = 1024;
@@ -256,6 +256,11 @@ impl Net for OsNet {
         }
         drop(stream);
     }
+}
+
+/// The one place where the calendar is read.
+fn calendar() -> SystemTime {
+    SystemTime::now()
 }
 
 fn to_mio(token: Token) -> mio::Token {

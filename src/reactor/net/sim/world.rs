@@ -66,6 +66,7 @@ pub struct World {
     ready: Vec<SimId>,
     pub(super) woken: Arc<AtomicBool>,
     pub(super) stale: Vec<Token>,
+    nonsense: Vec<(Token, Ready)>,
 }
 
 /// The virtual clock begins here, in milliseconds; not at zero, so that nothing takes zero for never.
@@ -92,6 +93,7 @@ impl World {
             ready: Vec::new(),
             woken: Arc::default(),
             stale: Vec::new(),
+            nonsense: Vec::new(),
         }
     }
 
@@ -161,6 +163,11 @@ impl World {
     /// An event that means nothing, with the next wait.
     pub fn spurious(&mut self, id: SimId, ready: Ready) {
         self.edge_now(id, ready);
+    }
+
+    /// Any event at all, with the next wait: for a token that is stale, say.
+    pub fn report_anyway(&mut self, token: Token, ready: Ready) {
+        self.nonsense.push((token, ready));
     }
 
     // ---- what a test looks at ----
@@ -325,6 +332,7 @@ impl World {
     }
 
     fn report(&mut self, out: &mut Vec<(Token, Ready)>) {
+        out.append(&mut self.nonsense);
         for listener in &mut self.listeners {
             if let Some(token) = listener.token.filter(|_| listener.edge && listener.open) {
                 out.push((token, Ready::READABLE));
