@@ -8,11 +8,8 @@ use super::super::Request;
 use super::FilesOptions;
 use super::load::{Now, Shelf};
 use super::representation::{Coding, Representation};
-use crate::wire::http::accept::coding_weight;
+use crate::wire::http::accept::coding_weights;
 use std::sync::Arc;
-
-/// In the order of preference among equals.
-const CODINGS: [(Coding, &str); 3] = [(Coding::Brotli, "br"), (Coding::Zstd, "zstd"), (Coding::Gzip, "gzip")];
 
 impl Shelf {
     /// The file in the coding that the client wants most, of those that there are.
@@ -27,11 +24,12 @@ impl Shelf {
         if !plain.kind.compressible || fields.get("accept-encoding").is_none() {
             return plain;
         }
-        let weight = |coding| coding_weight(fields.all("accept-encoding"), coding);
-        let least = weight("identity").max(1);
-        let mut wanted = CODINGS.map(|(coding, name)| (weight(name), coding));
+        let names = ["br", "zstd", "gzip", "identity"];
+        let [br, zstd, gzip, identity] = coding_weights(fields.all("accept-encoding"), names);
+        let mut wanted = [(br, Coding::Brotli), (zstd, Coding::Zstd), (gzip, Coding::Gzip)];
         // Stable: equals stay in the order of preference.
         wanted.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+        let least = identity.max(1);
         for (weight, coding) in wanted {
             if weight < least {
                 break;
