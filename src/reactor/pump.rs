@@ -335,7 +335,10 @@ impl<A: App, N: Net> Reactor<A, N> {
                 Ok(())
             }
             false => {
-                core.enqueue(token);
+                // Otherwise the edge that is owed queues it.
+                if port.ready.has(Ready::WRITABLE) {
+                    core.enqueue(token);
+                }
                 Ok(())
             }
         }
