@@ -169,7 +169,12 @@ fn violations_of_length(name: &str, lines: &[&str], found: &mut Vec<String>) {
         let code = code(line);
         let begins =
             code.trim_start().split(' ').take(6).any(|word| word == "fn") && !code.trim_end().ends_with(';');
-        if !begins {
+        // A method without a body ends in a semicolon, be it lines below.
+        let signature = lines[n..]
+            .iter()
+            .map(|line| self::code(line))
+            .find(|code| code.trim_end().ends_with(['{', ';', '}']));
+        if !begins || signature.is_some_and(|end| end.trim_end().ends_with(';')) {
             continue;
         }
         let close = |later: &&str| {
