@@ -23,6 +23,7 @@
 //! Read on in `outcome.rs`, `port.rs`, `pump.rs`. This module imports no other of the crate.
 
 mod accept;
+mod birth;
 pub mod buffer;
 mod context;
 mod ending;
