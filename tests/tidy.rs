@@ -183,14 +183,14 @@ fn violations_of_length(name: &str, lines: &[&str], found: &mut Vec<String>) {
         if code.trim_end().ends_with('}') {
             continue;
         }
-        if let Some(len) = lines[n..].iter().position(|later| close(&later)) {
-            if len + 1 > FUNCTION_LINES {
-                found.push(format!(
-                    "{name}:{}: a function of {} lines; {FUNCTION_LINES} is the most",
-                    n + 1,
-                    len + 1
-                ));
-            }
+        if let Some(len) = lines[n..].iter().position(close)
+            && len + 1 > FUNCTION_LINES
+        {
+            found.push(format!(
+                "{name}:{}: a function of {} lines; {FUNCTION_LINES} is the most",
+                n + 1,
+                len + 1
+            ));
         }
     }
 }

@@ -9,7 +9,7 @@ pub fn run(data: &[u8]) {
     let (mut wheel, mut naive, mut now) = (Wheel::default(), BTreeMap::new(), 0u64);
     for op in data.chunks_exact(3) {
         let index = usize::from(op[1] % 64);
-        let far = u64::from(op[2]) << (op[1] >> 6) * 8;
+        let far = u64::from(op[2]) << ((op[1] >> 6) * 8);
         match op[0] % 4 {
             0 | 1 => {
                 wheel.arm(index, Millis(now.saturating_add(far)));
