@@ -29,6 +29,7 @@ mod context;
 mod ending;
 mod handle;
 pub mod idle;
+mod input;
 #[doc(hidden)]
 pub mod mutant;
 pub mod net;
@@ -44,10 +45,11 @@ mod worker;
 
 pub use accept::Gauge;
 pub use context::{
-    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Input, Pressure, Session, Step, StepOf,
-    Surveyed, Timer,
+    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Pressure, Session, Step, StepOf, Surveyed,
+    Timer,
 };
 pub use handle::Handle;
+pub use input::Input;
 pub use net::os::{OsListener, OsNet};
 pub use net::{Host, Net, Peer, Target};
 pub use outbox::Part;

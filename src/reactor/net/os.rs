@@ -61,6 +61,22 @@ impl AsFd for OsStream {
     }
 }
 
+/// Measures how long something takes, for programs around a reactor.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// The time since.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 impl OsNet {
     /// Takes two descriptors, epoll and the waker. Fails if there are none.
     pub fn new() -> io::Result<OsNet> {
