@@ -51,7 +51,9 @@ pub use context::{
 pub use handle::Handle;
 pub use input::Input;
 pub use net::os::{OsListener, OsNet};
-pub use net::{DirEntry, FileHandle, FileType, Host, Links, Net, OpenError, Peer, RelPath, Root, Stat, Target};
+pub use net::{
+    DirEntry, FileHandle, FileType, Host, Links, Net, OpenError, Peer, RelPath, Root, Stat, Target,
+};
 pub use outbox::Part;
 pub use outcome::{CloseHow, Failure, Fault, Io, Op, PortReason, TlsFault};
 pub use port::{Phase, Settings};
