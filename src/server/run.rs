@@ -186,8 +186,8 @@ fn reactor(
     gauge: Gauge,
     listeners: Vec<(Role, OsListener)>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
-    let mut net = OsNet::new()?;
-    let site = build::site(config, &mut net)?;
+    let net = OsNet::new()?;
+    let site = build::site(config)?;
     let worker = Worker { site, roles: Vec::new() };
     let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), gauge);
     let handle = reactor.handle();

@@ -8,6 +8,7 @@ use evenkeel::reactor::net::Ready;
 use evenkeel::reactor::net::sim::{Chaos, Script, SimListener, SimNet, World};
 use evenkeel::reactor::{App, CloseHow, Fault, Op, Reactor, Settings};
 use std::fmt::{Debug, Write};
+use std::time::Duration;
 
 /// What the transport does to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,7 +107,9 @@ fn cell<S: Subject, const R: bool>(
     net.chaos = chaos;
     let listener = net.listen();
     let app = S::app(&mut net, listener);
-    let mut reactor = Reactor::new(app, net, Settings::default());
+    // Well before the end of the window in which the rate is measured, so that chaos does not decide which comes first.
+    let settings = Settings { write_timeout: Duration::from_secs(20), ..Settings::default() };
+    let mut reactor = Reactor::new(app, net, settings);
     reactor.add_listener(listener).unwrap();
     S::reach(&mut reactor, listener, state, hit);
     settle(&mut reactor);
@@ -115,7 +118,10 @@ fn cell<S: Subject, const R: bool>(
     let got = (S::reasons(reactor.app()), stream.and_then(|id| reactor.net().closed(id)));
     assert_eq!(got, (vec![expect.reason], expect.close), "{what}");
     let sent = stream.map(|id| reactor.net().sent(id).to_vec()).unwrap_or_default();
-    assert_eq!(String::from_utf8_lossy(&sent), expect.sent, "{what}");
+    // A reset throws away what chaos kept from being sent before.
+    let part = chaos != Chaos::NONE && expect.close == Some(CloseHow::Reset);
+    let all = expect.sent.as_bytes();
+    assert!(sent == all || part && all.starts_with(&sent), "{what}: {:?}", String::from_utf8_lossy(&sent));
     assert_eq!((reactor.counters().closed, reactor.connections()), (1, 0), "{what}");
     assert_eq!(reactor.net().open_streams(), 0, "{what}");
 }
