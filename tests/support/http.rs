@@ -8,7 +8,7 @@ use evenkeel::http::{
 };
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimListener, SimNet, World};
-use evenkeel::reactor::{CloseHow, Failure, Op, Part, Reactor};
+use evenkeel::reactor::{CloseHow, Failure, Fault, Op, Part, Reactor, Settings};
 use evenkeel::server::Worker;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -134,37 +134,93 @@ pub fn site() -> Site {
     site
 }
 
-/// What a client saw: the statuses in order, with `…` behind one whose body is not whole.
-pub fn summary(mut sent: &[u8]) -> String {
-    let mut seen = Vec::new();
-    while !sent.is_empty() {
-        let (status, whole, len) = one(sent);
-        seen.push(format!("{status}{}", if whole { "" } else { "…" }));
-        sent = &sent[len..];
-    }
-    seen.join(" ")
+/// One answer, as a client reads it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    pub status: u16,
+    /// In lower case.
+    pub head: String,
+    /// Without its framing.
+    pub body: Vec<u8>,
+    pub whole: bool,
 }
 
-/// The first response: its status, whether it is whole, its length.
-fn one(sent: &[u8]) -> (String, bool, usize) {
-    let cut = |status: &str| (status.to_string(), false, sent.len());
-    let Some(end) = find(sent, b"\r\n\r\n").map(|at| at + 4) else {
-        return cut(std::str::from_utf8(sent.get(9..12).unwrap_or_default()).unwrap_or("?"));
-    };
-    let head = String::from_utf8_lossy(&sent[..end]).to_lowercase();
-    let status = head.get(9..12).unwrap_or("?").to_string();
-    let body = &sent[end..];
-    if head.contains("transfer-encoding: chunked") {
-        return match find(body, b"0\r\n\r\n") {
-            Some(at) => (status, true, end + at + 5),
-            None => cut(&status),
+/// All that a client saw, which asked with these methods.
+pub fn responses(mut sent: &[u8], methods: &[&str]) -> Vec<Seen> {
+    let mut all = Vec::new();
+    let mut methods = methods.iter();
+    while !sent.is_empty() {
+        let Some(end) = find(sent, b"\r\n\r\n").map(|at| at + 4) else {
+            let status = std::str::from_utf8(sent.get(9..12).unwrap_or_default()).unwrap_or_default();
+            let (status, head) = (status.parse().unwrap_or(0), String::from_utf8_lossy(sent).into_owned());
+            all.push(Seen { status, head, body: Vec::new(), whole: false });
+            break;
         };
+        let head = String::from_utf8_lossy(&sent[..end]).to_lowercase();
+        let status: u16 = head[9..12].parse().unwrap();
+        let bodiless = status < 200
+            || matches!(status, 204 | 304)
+            || (status != 408 && status != 400 && methods.next() == Some(&"HEAD"));
+        let (body, len, whole) = if bodiless { (Vec::new(), 0, true) } else { body(&head, &sent[end..]) };
+        sent = &sent[end + len..];
+        all.push(Seen { status, head, body, whole });
     }
-    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
-    match length.and_then(|n| n.parse::<usize>().ok()).unwrap_or(0) {
-        n if n <= body.len() => (status, true, end + n),
-        _ => cut(&status),
+    all
+}
+
+/// A body without its framing, its length with it, and whether it is whole.
+fn body(head: &str, rest: &[u8]) -> (Vec<u8>, usize, bool) {
+    let field = |name: &str| head.split(name).nth(1).and_then(|rest| rest.split("\r\n").next());
+    if let Some(n) = field("\r\ncontent-length: ").and_then(|n| n.parse::<usize>().ok()) {
+        let got = rest.len().min(n);
+        return (rest[..got].to_vec(), got, got == n);
     }
+    if field("\r\ntransfer-encoding: ") != Some("chunked") {
+        return (rest.to_vec(), rest.len(), true);
+    }
+    let (mut out, mut at) = (Vec::new(), 0);
+    loop {
+        let Some(line) = find(&rest[at..], b"\r\n") else { return (out, rest.len(), false) };
+        let size = std::str::from_utf8(&rest[at..at + line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("a chunk of size {size:?}"));
+        at += line + 2;
+        let data = &rest[at..(at + size).min(rest.len())];
+        out.extend_from_slice(data);
+        at += size + 2;
+        if at > rest.len() {
+            return (out, rest.len(), false);
+        }
+        assert_eq!(&rest[at - 2..at], b"\r\n", "the end of a chunk");
+        if size == 0 {
+            return (out, at, true);
+        }
+    }
+}
+
+/// The statuses that a client saw in order, with `…` behind one whose body is not whole.
+pub fn summary(sent: &[u8]) -> String {
+    let word = |seen: Seen| format!("{}{}", seen.status, if seen.whole { "" } else { "…" });
+    responses(sent, &[]).into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A server in a simulated world, ready for peers.
+pub type Serving = Reactor<Worker, SimNet>;
+
+/// Serves this site.
+pub fn serving(site: Site) -> (Serving, SimListener) {
+    serving_with(site, Settings::default())
+}
+
+/// Serves this site under these limits.
+pub fn serving_with(site: Site, settings: Settings) -> (Serving, SimListener) {
+    tickets();
+    let mut net = SimNet::new(1);
+    let listener = net.listen();
+    let mut reactor = Reactor::new(Worker::for_tests(site), net, settings);
+    let handle = reactor.handle();
+    reactor.app_mut().post_through(handle);
+    reactor.add_listener(listener).unwrap();
+    (reactor, listener)
 }
 
 pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
@@ -347,7 +403,8 @@ impl Subject for Http {
     }
 
     fn words(reason: &Reason) -> String {
-        reason.label().into()
+        let of_faults = Fault::ALL.map(|fault| Reason::of_failure(Failure { op: Op::Read, fault }));
+        if of_faults.contains(reason) { "the fault's reason".into() } else { reason.label().into() }
     }
 
     fn got(sent: &[u8]) -> String {
