@@ -372,6 +372,32 @@ fn an_early_answer_reaches_the_client_that_still_sends() {
     assert_eq!(reactor.net().closed(id), Some(CloseHow::Normal));
 }
 
+#[test]
+fn an_answer_before_the_body_ends_the_connection_also_if_it_is_late() {
+    let smuggled = get("/echo");
+    let head = |path: &str| post(path, &format!("content-length: {}\r\n", smuggled.len()));
+    type Answer = fn(&Request<'_>, Responder<'_>) -> Reply;
+    let at_once: Answer = |_, reply| reply.start(200).body(b"early");
+    let later: Answer = |_, reply| {
+        http::keep(reply.ticket());
+        reply.later()
+    };
+    for answer in [at_once, later] {
+        for pause in [0, 500] {
+            let site = with("/early", Streaming(answer));
+            let script = Script::new().send(head("/early")).wait(pause).send(&smuggled).await_fin().fin();
+            let (reactor, id) = one(site, script);
+            assert_eq!(reported(&reactor), [200], "what is left of the body is no request");
+            assert!(
+                seen(&reactor, id)[0].head.contains("connection: close"),
+                "{}",
+                seen(&reactor, id)[0].head
+            );
+            assert_eq!(closes(&reactor), [Reason::Done]);
+        }
+    }
+}
+
 /// Wants no more after the first piece, and answers late.
 struct EarlyAndLate;
 
@@ -384,6 +410,16 @@ impl Upload for EarlyAndLate {
         http::keep(reply.ticket());
         reply.later()
     }
+}
+
+#[test]
+fn an_upload_that_ends_early_and_answers_late_ends_the_connection() {
+    let upload = |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(EarlyAndLate));
+    let smuggled = get("/echo");
+    let head = post("/early", &format!("content-length: {}\r\n", 1 + smuggled.len()));
+    let script = Script::new().send(head).send("x").wait(50).send(&smuggled).await_fin().fin();
+    let (reactor, id) = one(with("/early", Streaming(upload)), script);
+    assert_eq!((brief(&reactor, id), reported(&reactor)), (vec![is(200, "late")], vec![200]));
 }
 
 #[test]

@@ -177,6 +177,8 @@ impl<'a> Responder<'a> {
 
     /// The answer will come later, by the [`Ticket`], most often from another thread.
     pub fn later(self) -> Reply {
+        // Whoever answers later must know that the connection ends with it.
+        self.sent.close |= !self.terms.keep_alive;
         Reply(Kind::Later)
     }
 

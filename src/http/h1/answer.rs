@@ -24,7 +24,8 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> Next {
         let Some(head) = asked.head else { return Next::close(Close::Abort, Reason::Internal) };
-        let (asker, last) = (self.asker(on), self.last || on.cx.draining());
+        // An answer before the end of the body ends the connection: where the next request begins is not known.
+        let (asker, last) = (self.asker(on), self.last || on.cx.draining() || body_owed);
         let site = on.app.site();
         let terms = site.terms(head, last);
         let mut served = site.serve(head, body, terms, asker, on.cx);
@@ -35,7 +36,6 @@ impl Connection {
                 Next::Again
             }
             Kind::Sent | Kind::Stream(_) | Kind::Later | Kind::Upgrade(_) => {
-                // An answer before the end of the body ends the connection: where the next request begins is not known.
                 served.sent.close |= body_owed;
                 self.settle(asked, terms, served, on)
             }
@@ -222,8 +222,8 @@ impl Connection {
             return Next::Wait;
         }
         match (late.what, self.state) {
-            (What::Answer(compose), State::Late) => self.with_kept(on, |me, asked, _, on| {
-                let keep_alive = !me.last && !on.cx.draining();
+            (What::Answer(compose), State::Late) => self.with_kept(on, |me, asked, sent, on| {
+                let keep_alive = !sent.close && !me.last && !on.cx.draining();
                 let terms = match asked.head {
                     Some(head) => on.app.site().terms(head, !keep_alive),
                     None => serve::refusal_terms(on.app.site()),
