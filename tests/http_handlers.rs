@@ -102,6 +102,57 @@ fn all_answers_to_one_read_leave_in_one_write() {
 }
 
 #[test]
+fn head_204_and_304_have_no_body_whatever_the_handler_says() {
+    let mut site = site();
+    for (path, status) in [("/none", 204), ("/same", 304)] {
+        let stream = format!("{path}/stream");
+        let body = || {
+            |out: &mut Vec<u8>| {
+                out.extend_from_slice(b"xyz");
+                Flow::End
+            }
+        };
+        let add = |site: &mut Site, path: &str, handler| site.route(None, &[], path, None, handler).unwrap();
+        add(
+            &mut site,
+            path,
+            Box::new(move |_: &Request<'_>, reply: Responder<'_>| reply.start(status).body(b"xyz")),
+        );
+        add(
+            &mut site,
+            &stream,
+            Box::new(move |_: &Request<'_>, reply: Responder<'_>| {
+                reply.start(status).stream(None, Box::new(body()))
+            }),
+        );
+    }
+    let paths = ["/none", "/same", "/none/stream", "/same/stream"];
+    let mut all: String = paths.iter().map(|path| get(path)).collect();
+    let head = |path: &str| format!("HEAD {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    all += &[head("/"), head("/stream"), head("/big"), get("/")].concat();
+    let (reactor, id) = one(site, Script::new().send(all).fin());
+    let methods = ["HEAD", "HEAD", "HEAD", "GET"];
+    let seen = responses(reactor.net().sent(id), &methods);
+    let statuses: Vec<u16> = seen.iter().map(|seen| seen.status).collect();
+    assert_eq!(statuses, [204, 304, 204, 304, 200, 200, 200, 200]);
+    for none in [&seen[0], &seen[2]] {
+        // RFC 9110, section 8.6; RFC 9112, section 6.1.
+        assert!(
+            !none.head.contains("content-length") && !none.head.contains("transfer-encoding"),
+            "{}",
+            none.head
+        );
+    }
+    assert!(!seen[3].head.contains("transfer-encoding"), "{}", seen[3].head);
+    assert!(
+        seen[4].head.contains("content-length: 2\r\n")
+            && seen[6].head.contains("content-length: 1000000\r\n")
+    );
+    assert_eq!(seen[7].body, b"ok");
+    tickets();
+}
+
+#[test]
 fn http_1_0_keeps_alive_if_asked_and_closes_if_not() {
     let ask = |fields: &str| format!("GET / HTTP/1.0\r\n{fields}\r\n");
     let all = [ask("connection: keep-alive\r\n"), ask(""), ask("")].concat();
