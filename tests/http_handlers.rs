@@ -94,6 +94,27 @@ fn a_closure_answers_and_sees_the_request() {
 }
 
 #[test]
+fn pipelined_requests_are_answered_in_order_even_if_one_is_late() {
+    let all = [get("/"), get("/late"), get("/stream"), get("/"), get("/nothing")].concat();
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, Script::new().send(all).fin());
+    run_for(&mut reactor, 50);
+    assert_eq!(brief(&reactor, id), [is(200, "ok")]);
+    http::answer_all();
+    run_for(&mut reactor, 50);
+    assert_eq!(brief(&reactor, id), [is(200, "ok"), is(200, "late"), is(200, "a…")]);
+    http::answer_all();
+    settle(&mut reactor);
+    let bodies: Vec<_> = brief(&reactor, id).into_iter().take(4).collect();
+    assert_eq!(bodies, [is(200, "ok"), is(200, "late"), is(200, "ab"), is(200, "ok")]);
+    assert_eq!(seen(&reactor, id)[4].status, 404);
+    assert_eq!(
+        (reported(&reactor), closes(&reactor)),
+        (vec![200, 200, 200, 200, 404], &[Reason::PeerClosed][..])
+    );
+}
+
+#[test]
 fn all_answers_to_one_read_leave_in_one_write() {
     let all = get("/").repeat(50);
     let (reactor, id) = one(site(), Script::new().send(all).await_sent(50 * 100).fin());

@@ -102,17 +102,18 @@ impl Connection {
             let next = match self.state {
                 State::Fresh | State::Idle | State::Head => self.read_head(input, &mut on),
                 State::Body | State::Upload => self.read_body(input, &mut on),
-                State::Late | State::Stream | State::Sending => {
-                    // Invariant 1. Without input, reading goes on, so that a reset or an EOF is seen.
-                    if !input.is_empty() {
-                        on.cx.set_reading(false);
-                    }
-                    Next::Wait
-                }
+                State::Late | State::Stream | State::Sending => Next::Wait,
             };
             match next {
                 Next::Again => {}
-                Next::Wait => return self.rest(&mut on),
+                Next::Wait => {
+                    // Invariant 1. Without input, reading goes on, so that a reset or an EOF is seen.
+                    let busy = matches!(self.state, State::Late | State::Stream | State::Sending);
+                    if busy && !input.is_empty() {
+                        on.cx.set_reading(false);
+                    }
+                    return self.rest(&mut on);
+                }
                 Next::End(outcome) => return outcome,
             }
         }
