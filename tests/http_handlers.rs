@@ -576,6 +576,18 @@ fn a_body_or_a_late_answer_that_panics_costs_its_own_connection_only() {
 // ---- time ----
 
 #[test]
+fn a_silent_body_is_given_up_by_the_read_timeout_also_without_a_rate() {
+    let mut site = Site::new(evenkeel::http::Options {
+        body_rate: 0,
+        read_timeout: Duration::from_secs(30),
+        ..options()
+    });
+    site.route(None, &[], "/echo", None, Box::new(f(|_, reply| reply.start(200).body(b"")))).unwrap();
+    let (reactor, id) = one(site, Script::new().send(post("/echo", "content-length: 9\r\n")));
+    assert_eq!((summary(&reactor, id), closes(&reactor)), ("408".into(), &[Reason::ReadTimeout][..]));
+}
+
+#[test]
 fn a_head_byte_by_byte_is_shown_once_a_byte_and_looked_at_once_a_byte() {
     let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(12_000));
     let mut site =

@@ -41,8 +41,10 @@ pub enum Outcome {
 enum Next {
     /// Look at the input again.
     Again,
-    /// More has to come first.
+    /// More has to come first: the deadlines of the state begin anew.
     Wait,
+    /// Nothing has changed: the deadlines stand.
+    Stay,
     /// That was it.
     End(Outcome),
 }
@@ -114,6 +116,7 @@ impl Connection {
                     }
                     return self.rest(&mut on);
                 }
+                Next::Stay => return Outcome::Step(Step::Continue),
                 Next::End(outcome) => return outcome,
             }
         }
@@ -139,6 +142,7 @@ impl Connection {
                 on.cx.set_reading(true);
                 on.cx.show_again();
             }
+            Next::Stay => return Outcome::Step(Step::Continue),
             Next::Wait => {}
         }
         self.rest(&mut on)
@@ -147,8 +151,12 @@ impl Connection {
     fn hit<A: Service>(&mut self, hit: Hit, on: &mut On<'_, '_, A>) -> Next {
         self.eof |= hit == Hit::Eof;
         match verdict(self.state, hit) {
-            Verdict::Ignore => Next::Wait,
-            Verdict::Last | Verdict::LastLook => {
+            Verdict::Ignore => Next::Stay,
+            Verdict::Last => {
+                self.last = true;
+                Next::Stay
+            }
+            Verdict::LastLook => {
                 self.last = true;
                 Next::Wait
             }

@@ -156,7 +156,7 @@ impl Connection {
             }
             State::Stream => self.produce(on),
             State::Fresh | State::Idle | State::Head | State::Body | State::Upload | State::Late => {
-                Next::Wait
+                Next::Stay
             }
         }
     }
@@ -219,7 +219,7 @@ impl Connection {
     /// A word for an exchange that may be over.
     pub(super) fn late<A: Service>(&mut self, late: Late, on: &mut On<'_, '_, A>) -> Next {
         if late.exchange != self.number {
-            return Next::Wait;
+            return Next::Stay;
         }
         match (late.what, self.state) {
             (What::Answer(compose), State::Late) => self.with_kept(on, |me, asked, sent, on| {
@@ -238,7 +238,7 @@ impl Connection {
                 }
                 Next::Again
             }
-            (What::Answer(_) | What::Nudge, _) => Next::Wait,
+            (What::Answer(_) | What::Nudge, _) => Next::Stay,
         }
     }
 

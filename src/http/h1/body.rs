@@ -86,14 +86,14 @@ impl Connection {
     /// The rate is looked at once a window.
     pub(super) fn check_rate<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
         let rate = on.app.site().options.body_rate;
-        let Some(exchange) = self.exchange.as_mut() else { return Next::Wait };
+        let Some(exchange) = self.exchange.as_mut() else { return Next::Stay };
         let came = exchange.received - exchange.window.1;
         exchange.window = (on.cx.now(), exchange.received);
         if came < rate.saturating_mul(RATE_WINDOW.as_secs()) {
             return self.refuse_kept(408, "The request body came too slowly.", Reason::BodyTooSlow, on);
         }
         on.cx.set_deadline(Timer::Total, RATE_WINDOW);
-        Next::Wait
+        Next::Stay
     }
 
     pub(super) fn is_held(&self) -> bool {
