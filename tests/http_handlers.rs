@@ -426,6 +426,18 @@ fn an_upload_that_waits_holds_the_client_back_until_it_is_nudged() {
     assert_eq!(brief(&reactor, id), [is(200, "1000000 true")]);
 }
 
+#[test]
+fn an_upload_that_was_held_back_is_measured_again_when_it_goes_on() {
+    let (mut reactor, listener) = serving(careful());
+    let slow = Script::new().send(post("/careful", "content-length: 1000000\r\n")).send("x").wait(100);
+    let id = reactor.net_mut().arrive(listener, (0..100).fold(slow, |script, _| script.send("x").wait(1000)));
+    for _ in 0..60 {
+        run_for(&mut reactor, 500);
+        tickets().into_iter().for_each(|ticket| drop(ticket.nudge()));
+    }
+    assert_eq!((summary(&reactor, id), closes(&reactor)), ("408".into(), &[Reason::BodyTooSlow][..]));
+}
+
 fn summary(reactor: &Serving, id: SimId) -> String {
     http::summary(reactor.net().sent(id))
 }

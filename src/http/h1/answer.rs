@@ -233,9 +233,7 @@ impl Connection {
             }),
             (What::Nudge, State::Stream) => self.produce(on),
             (What::Nudge, State::Upload) => {
-                if let Some(exchange) = self.exchange.as_mut() {
-                    exchange.held = false;
-                }
+                self.release(on);
                 Next::Again
             }
             (What::Answer(_) | What::Nudge, _) => Next::Stay,

@@ -96,6 +96,14 @@ impl Connection {
         Next::Stay
     }
 
+    /// An upload that waited goes on. How fast its body comes is measured from now: while it was held back, it could not come.
+    pub(super) fn release<A: Service>(&mut self, on: &mut On<'_, '_, A>) {
+        let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.held) else { return };
+        exchange.held = false;
+        exchange.window = (on.cx.now(), exchange.received);
+        on.cx.set_deadline(Timer::Total, RATE_WINDOW);
+    }
+
     pub(super) fn is_held(&self) -> bool {
         self.exchange.as_ref().is_some_and(|exchange| exchange.held)
     }
