@@ -616,6 +616,20 @@ fn a_head_byte_by_byte_is_shown_once_a_byte_and_looked_at_once_a_byte() {
 // ---- leaving ----
 
 #[test]
+fn draining_closes_who_asks_nothing_and_says_so() {
+    for before in [String::new(), get("/")] {
+        let (mut reactor, listener) = serving(site());
+        let id = reactor.net_mut().arrive(listener, Script::new().send(before).await_fin().fin());
+        run_for(&mut reactor, 10);
+        reactor.drain(Duration::from_secs(10));
+        settle(&mut reactor);
+        assert_eq!(closes(&reactor), [Reason::Drained]);
+        assert_eq!(reactor.net().closed(id), Some(CloseHow::Normal));
+        assert!(reactor.net().elapsed_ms() < 1000);
+    }
+}
+
+#[test]
 fn draining_finishes_what_is_being_answered_and_says_that_it_closes() {
     let (mut reactor, listener) = serving(site());
     let late = reactor.net_mut().arrive(listener, Script::new().send(get("/late")).await_fin().fin());

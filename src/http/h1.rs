@@ -163,8 +163,10 @@ impl Connection {
             Verdict::CheckRate => self.check_rate(on),
             Verdict::Answer(status, reason) => self.refuse(status, "The request took too long.", reason, on),
             Verdict::Close(close, reason) => {
-                let reason =
-                    if self.last && reason == Reason::IdleTimeout { Reason::Drained } else { reason };
+                // The last look is over.
+                let looked =
+                    self.last && matches!((self.state, hit), (State::Fresh | State::Idle, Hit::Timeout(_)));
+                let reason = if looked { Reason::Drained } else { reason };
                 self.report_cut(reason, on);
                 Next::close(close, reason)
             }
