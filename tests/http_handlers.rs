@@ -613,6 +613,16 @@ fn a_head_byte_by_byte_is_shown_once_a_byte_and_looked_at_once_a_byte() {
     assert_eq!(reactor.counters().shown, 0, "kept bytes are shown with new ones only");
 }
 
+#[test]
+fn empty_lines_between_requests_are_no_request() {
+    for script in [Script::new().send("\r\n").fin(), Script::new().send(get("/")).wait(1).send("\r\n").fin()]
+    {
+        let (reactor, id) = one(site(), script);
+        assert_eq!(reported(&reactor).len(), seen(&reactor, id).len());
+        assert_eq!(closes(&reactor), [Reason::PeerClosed]);
+    }
+}
+
 // ---- leaving ----
 
 #[test]

@@ -208,15 +208,15 @@ impl Connection {
                 next
             }
             Ok(Parsed::Partial) => {
-                if self.state != State::Head && scan.has_begun() {
-                    self.state = State::Head;
-                    on.cx.set_deadline(Timer::Total, on.app.site().options.head_timeout);
+                // Empty lines before a request are not one (RFC 9112, section 2.2).
+                if self.state == State::Head || !scan.has_begun() {
+                    return Next::Wait;
                 }
-                if self.exchange.is_none() {
-                    let mut exchange = on.app.site().take_exchange();
-                    (exchange.scan, exchange.began) = (fresh, on.cx.now());
-                    self.exchange = Some(exchange);
-                }
+                self.state = State::Head;
+                on.cx.set_deadline(Timer::Total, on.app.site().options.head_timeout);
+                let mut exchange = on.app.site().take_exchange();
+                (exchange.scan, exchange.began) = (fresh, on.cx.now());
+                self.exchange = Some(exchange);
                 Next::Wait
             }
             Err(reject) => self.reject(reject, on),
