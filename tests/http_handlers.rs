@@ -661,6 +661,22 @@ fn draining_finishes_what_is_being_answered_and_says_that_it_closes() {
 }
 
 #[test]
+fn what_is_cut_when_the_server_stops_is_reported_too() {
+    let (mut reactor, listener) = serving_with(site(), Settings::default());
+    for path in ["/late", "/stream"] {
+        reactor.net_mut().arrive(listener, Script::new().send(get(path)));
+    }
+    reactor.net_mut().arrive(listener, Script::new().send("GET / HT"));
+    reactor.net_mut().arrive(listener, Script::new());
+    run_for(&mut reactor, 100);
+    reactor.drain(Duration::from_secs(5));
+    settle(&mut reactor);
+    assert_eq!(reported(&reactor).len(), 3);
+    let stopped = closes(&reactor).iter().filter(|reason| **reason == Reason::Stopped).count();
+    assert_eq!((stopped, closes(&reactor).len()), (3, 4));
+}
+
+#[test]
 fn a_handler_that_wants_its_body_thrown_away_is_called_after_it() {
     struct Fixed;
     impl Handler for Fixed {

@@ -131,7 +131,10 @@ impl App for Worker {
         }
     }
 
-    fn on_close(&mut self, _: Session, end: End<Reason>, _: &mut AppCx<'_, Self>) {
+    fn on_close(&mut self, session: Session, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
+        match session {
+            Session::Http(connection) => connection.ended(&end, cx.now(), self),
+        }
         let End { token, peer, phase, reason } = end;
         if let Some(tape) = &mut self.tape {
             tape.closes.push(reason);

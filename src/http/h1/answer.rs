@@ -1,6 +1,6 @@
 //! Answering: at once, later, piece by piece, or with a refusal.
 
-use super::super::exchange::Sink;
+use super::super::exchange::{Exchange, Sink};
 use super::super::fault::State;
 use super::super::late::{Late, Ticket, What};
 use super::super::pages;
@@ -9,7 +9,7 @@ use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, Service};
 use super::{Asked, Connection, Next, On, Outcome};
 use crate::observe::Reason;
-use crate::reactor::{Close, Pressure};
+use crate::reactor::{Close, End, Millis, Pressure};
 use crate::wire::http::head::{self, Parsed};
 use crate::wire::http::{Reject, Scan, emit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -326,6 +326,33 @@ impl Connection {
                 Next::Wait
             });
         }
+    }
+
+    /// The connection is over: call it from [`App::on_close`](crate::reactor::App::on_close). An exchange that the port cut off
+    /// without asking (stopped, overflown) is reported now.
+    pub fn ended<A: Service>(mut self, end: &End<Reason>, now: Millis, app: &mut A) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        let raw = std::mem::take(&mut exchange.head);
+        let (Exchange { received, began, sent, .. }, site) = (&*exchange, app.site());
+        let mut scan = Scan::default();
+        let head = match head::parse(&raw, &mut scan, &site.options.limits) {
+            Ok(Parsed::Complete(head, _)) => Some(head),
+            Ok(Parsed::Partial) | Err(_) => None,
+        };
+        let done = Exchanged {
+            token: end.token,
+            peer: end.peer,
+            secure: self.secure,
+            head: head.as_ref(),
+            status: sent.status,
+            bytes_in: *received,
+            bytes_out: sent.body_bytes,
+            duration_ms: now.0.saturating_sub(began.0),
+            unix_seconds: site.clock.unix_seconds(),
+            closing: Some(end.reason),
+        };
+        app.on_exchange(&done);
+        app.site().keep_exchange(exchange);
     }
 
     fn report<A: Service>(
