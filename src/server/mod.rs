@@ -7,6 +7,8 @@ mod session;
 pub mod settings;
 pub mod welcome;
 
+#[doc(hidden)]
+pub use app::Tape;
 pub use app::{Message, Note, Worker};
 pub use run::{RunError, Server};
 pub use session::Session;

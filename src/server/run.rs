@@ -6,13 +6,12 @@
 use super::app::{Message, Role, Survey, Worker};
 use super::build;
 use super::settings::{Address, Config};
-use crate::http::Late;
 use crate::reactor::net::os::OsListener;
 use crate::reactor::{Gauge, Handle, OsNet, Reactor, Target, Workers};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// Why a server did not start, or ended.
@@ -188,14 +187,9 @@ fn reactor(
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let net = OsNet::new()?;
     let site = build::site(config)?;
-    let worker = Worker { site, roles: Vec::new() };
-    let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), gauge);
+    let mut reactor = Reactor::with_gauge(Worker::new(site), net, build::reactor_settings(config), gauge);
     let handle = reactor.handle();
-    let post = move |late: Late| match handle.post(Message::Late(late)) {
-        Ok(()) | Err(Message::Survey(_)) => Ok(()),
-        Err(Message::Late(late)) => Err(late),
-    };
-    reactor.app_mut().site.set_post(Arc::new(post));
+    reactor.app_mut().post_through(handle);
     for (role, listener) in listeners {
         let id = reactor.add_listener(listener)?;
         reactor.app_mut().roles.push((id, role));

@@ -105,6 +105,9 @@ impl Subject for Transport {
         use CloseHow::{Normal, Reset};
         let failed = |op, fault| Reason::Failed(Failure { op, fault });
         match (state, hit) {
+            // Not of the transport: rows of protocols.
+            (_, Hit::Trickle | Hit::Drain) => None,
+
             (State::Connecting, Hit::Fails(Op::Connect, fault)) => {
                 ended(failed(Op::Connect, fault), Reset, "")
             }
@@ -200,7 +203,7 @@ impl Subject for Transport {
 fn dial<const R: bool>(reactor: &mut Reactor<EchoApp, SimNet<R>>, hit: Hit) {
     let plan = match hit {
         Hit::Fails(_, fault) => Plan::Fail(10, fault),
-        Hit::WouldBlock | Hit::Eof | Hit::Silence => Plan::Hang,
+        Hit::WouldBlock | Hit::Eof | Hit::Silence | Hit::Trickle | Hit::Drain => Plan::Hang,
     };
     reactor.net_mut().on_connect(elsewhere(), plan);
     assert!(reactor.with_app(|_, cx| cx.spawn(Echo::errand(None, elsewhere(), b""))).is_ok());
