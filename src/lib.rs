@@ -5,6 +5,8 @@
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "http")]
+pub mod guard;
+#[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "http")]
 pub mod observe;
