@@ -135,18 +135,6 @@ impl fmt::Debug for LogQueue {
     }
 }
 
-/// Each write is one line, or several whole ones: what `simplelog` and the like need.
-impl Write for LogQueue {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.offer(bytes, lines_of(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The owner of the log thread. Dropped, it lets the thread finish on its own; [`close`](Self::close) waits for it.
 #[derive(Debug)]
 pub struct LogWriter {
