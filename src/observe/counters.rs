@@ -1,20 +1,15 @@
 //! What a worker counts: plain integers with one writer, summed when somebody asks.
 //!
-//! A worker owns a [`Publisher`] and changes its [`Tally`] directly: no atomic, no lock, on the hot path one addition for
-//! each thing counted. At the end of a turn, at most every [`EVERY_MS`], it copies the tally into the [`Hub`]; a scrape sums the
-//! copies. Metrics, health and summaries are made from such a sum, so none of them ever reaches into a worker.
+//! A worker changes its [`Tally`] directly: no atomic, no lock, on the hot path one addition for each thing counted. How others
+//! get to see it is told in [`hub`](super::hub).
 //!
 //! Invariants: a total never goes down while the process lives; every label is one of a closed set, so that no client can make a
 //! series; states are named by the program, once, and all workers have the same.
 
 use super::Reason;
 use super::histogram::Histogram;
-use crate::reactor::{Counters, Millis};
+use crate::reactor::Counters;
 use crate::wire::http::Method;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// A busy worker publishes this often, in milliseconds.
-pub const EVERY_MS: u64 = 250;
 
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident $label:literal,)* }) => {
@@ -324,71 +319,9 @@ fn add_reactor(to: &mut Counters, from: &Counters) {
     to.no_progress += no_progress;
 }
 
-/// What all workers have published. One a process, behind an `Arc`.
-#[derive(Debug)]
-pub struct Hub {
-    states: &'static [&'static str],
-    workers: Box<[Mutex<Tally>]>,
-}
-
-impl Hub {
-    /// For so many workers, whose connections can be in these states.
-    pub fn new(workers: usize, states: &'static [&'static str]) -> Hub {
-        Hub { states, workers: (0..workers).map(|_| Mutex::new(Tally::new(states))).collect() }
-    }
-
-    /// The sum of what was published.
-    pub fn total(&self) -> Tally {
-        let mut total = Tally::new(self.states);
-        self.workers.iter().for_each(|worker| total.add(&lock(worker)));
-        total
-    }
-}
-
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    // A tally is plain numbers: a panic elsewhere does no harm to it.
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One worker's tally and its place in the hub.
-#[derive(Debug)]
-pub struct Publisher {
-    /// Count here.
-    pub tally: Tally,
-    hub: std::sync::Arc<Hub>,
-    worker: usize,
-    next: Millis,
-}
-
-impl Publisher {
-    /// For the worker of this number, from 0. A number that the hub has no place for publishes nothing.
-    pub fn new(hub: std::sync::Arc<Hub>, worker: usize) -> Publisher {
-        Publisher { tally: Tally::new(hub.states), hub, worker, next: Millis(0) }
-    }
-
-    /// It is time to publish again: bring the gauges up to date, then [`publish`](Self::publish). One comparison.
-    pub fn is_due(&self, now: Millis) -> bool {
-        now >= self.next
-    }
-
-    /// Copies the tally to where it can be read.
-    pub fn publish(&mut self, now: Millis) {
-        self.next = Millis(now.0.saturating_add(EVERY_MS));
-        if let Some(place) = self.hub.workers.get(self.worker) {
-            lock(place).clone_from(&self.tally);
-        }
-    }
-
-    /// What all workers have published.
-    pub fn hub(&self) -> &std::sync::Arc<Hub> {
-        &self.hub
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     const STATES: &[&str] = &["head", "idle"];
 
@@ -430,45 +363,5 @@ mod tests {
         tally.closed(2, Reason::Done);
         let closes: Vec<_> = tally.closes().collect();
         assert_eq!(closes, [("head", Reason::HeadTimeout, 1), ("idle", Reason::Internal, 2)]);
-    }
-
-    #[test]
-    fn the_hub_sums_what_workers_published_and_gauges_follow() {
-        let hub = Arc::new(Hub::new(2, STATES));
-        let mut workers = [Publisher::new(hub.clone(), 0), Publisher::new(hub.clone(), 1)];
-        for worker in &mut workers {
-            worker.tally.exchange(Some(Method::Get), 200, 1, 1, 2);
-            worker.tally.handshake(Handshake::Done);
-            worker.tally.dropped(DropPolicy::Oldest);
-            worker.tally.refused(Refusal::Memory);
-            worker.tally.reactor.accepted = 5;
-            worker.tally.set_connections([0, 1, 1, 9].into_iter());
-            worker.tally.rooms = 3;
-        }
-        workers[0].tally.lag_ms = 7;
-        assert_eq!(hub.total().connection_count(), 0, "nothing is seen before it is published");
-        workers.iter_mut().for_each(|worker| worker.publish(Millis(0)));
-        let total = hub.total();
-        assert_eq!(total.connections().collect::<Vec<_>>(), [("head", 2), ("idle", 4)]);
-        assert_eq!((total.reactor.accepted, total.rooms, total.lag_ms), (10, 6, 7));
-        assert_eq!((total.durations.count(), total.request_body_bytes, total.response_body_bytes), (2, 2, 4));
-        assert_eq!((total.handshakes[0], total.drops[1], total.refusals[1]), (2, 2, 2));
-        workers[0].tally.set_connections([].into_iter());
-        workers[0].publish(Millis(1));
-        assert_eq!(hub.total().connection_count(), 3);
-    }
-
-    #[test]
-    fn a_worker_publishes_four_times_a_second() {
-        let mut worker = Publisher::new(Arc::new(Hub::new(1, STATES)), 0);
-        let due = (0..10_000).filter(|now| {
-            let due = worker.is_due(Millis(*now));
-            if due {
-                worker.publish(Millis(*now));
-            }
-            due
-        });
-        assert_eq!(due.count(), 40);
-        Publisher::new(Arc::new(Hub::new(0, STATES)), 0).publish(Millis(0));
     }
 }

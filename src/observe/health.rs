@@ -74,7 +74,8 @@ pub struct Vitals {
     pub memory_budget: u64,
     /// The mean of lately: [`ResponseTime`].
     pub response_time: Duration,
-    /// The worst lag of the event loops lately, in milliseconds: [`Lag`].
+    /// The worst lag of the event loops lately, in milliseconds: the greater of [`Lag`] and what
+    /// [`Silence`](super::Silence) says beyond the second in which every worker speaks.
     pub lag_ms: u64,
     /// The server is draining.
     pub draining: bool,

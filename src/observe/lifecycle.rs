@@ -35,7 +35,7 @@ impl Lifecycle {
     }
 
     /// Writes a line, if this one's life is written: `lifecycle.note(token, &peer, format_args!("state head"))`. The lines of a
-    /// watched peer have level info, so that they pass the filter.
+    /// watched peer have level info, or a graver one if only that passes the filter.
     #[inline]
     pub fn note(&self, token: Token, peer: &Peer, what: fmt::Arguments<'_>) {
         if self.wants(peer) {
@@ -45,7 +45,8 @@ impl Lifecycle {
 
     #[cold]
     fn write(&self, token: Token, peer: &Peer, what: fmt::Arguments<'_>) {
-        let level = if self.is_watched(peer) { log::Level::Info } else { log::Level::Debug };
+        let passes = log::max_level().to_level().unwrap_or(log::Level::Error);
+        let level = if self.is_watched(peer) { passes.min(log::Level::Info) } else { log::Level::Debug };
         log::log!(target: TARGET, level, "{token} {peer}: {what}");
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. [`LogQueue::offer`] never waits for the disk: the thread writes with the queue unlocked. What does not fit is dropped, and its
 //!    lines are counted.
-//! 2. The thread is woken at most once per [`NAP`]: after a batch it lets more gather. A first line is written at once.
+//! 2. After a batch the thread naps for [`NAP`], so that more gathers and it is rarely woken; it is woken early when much waits. A first line is written at once.
 //! 3. What was offered before [`reopen`](LogWriter::reopen) goes to the old file, what comes after to the new one; nothing is lost.
 //! 4. [`close`](LogWriter::close) writes all that was offered, unless that takes longer than its bound.
 //! 5. A write that failed in the middle of a line does not spoil the next line.
@@ -20,8 +20,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How much may wait, in bytes, if nothing else is said: about 5,000 lines.
-pub const LIMIT: usize = 1 << 20;
+/// How much may wait, in bytes, if nothing else is said: about 20,000 lines. It is there only while the disk is behind.
+pub const LIMIT: usize = 4 << 20;
+/// A napping thread is woken when so many bytes wait, or a quarter of the limit.
+const PLENTY: usize = 256 << 10;
 /// How long more lines are gathered after a batch.
 pub const NAP: Duration = Duration::from_millis(10);
 /// Buffers that grew larger than this are given back.
@@ -71,14 +73,14 @@ impl Write for Patient {
     }
 }
 
-#[derive(Default)]
 struct State {
     pending: Vec<u8>,
     lines: u64,
     /// To be written to from now on, once `pending` is out.
     next: Option<Box<dyn Write + Send>>,
-    /// The thread waits without a bound: it must be woken.
-    parked: bool,
+    /// The thread wants to be woken when so many bytes are pending: 1 while it has nothing to do, more while it naps, never while
+    /// it writes.
+    wake_at: usize,
     closing: bool,
     ended: bool,
 }
@@ -115,7 +117,10 @@ impl LogQueue {
         }
         state.pending.extend_from_slice(bytes);
         state.lines += lines;
-        let wake = std::mem::take(&mut state.parked);
+        let wake = state.pending.len() >= state.wake_at;
+        if wake {
+            state.wake_at = usize::MAX;
+        }
         drop(state);
         if wake {
             self.0.wake.notify_one();
@@ -153,7 +158,14 @@ impl LogWriter {
     /// The same with anything that can be written to.
     pub fn start_with(out: Box<dyn Write + Send>, limit: usize) -> io::Result<LogWriter> {
         let shared = Arc::new(Shared {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                pending: Vec::new(),
+                lines: 0,
+                next: None,
+                wake_at: usize::MAX,
+                closing: false,
+                ended: false,
+            }),
             wake: Condvar::new(),
             ended: Condvar::new(),
             dropped: AtomicU64::new(0),
@@ -196,8 +208,8 @@ impl LogWriter {
         self.queue.0.wake.notify_one();
     }
 
-    /// Ends the thread, which first writes all that was offered. False if that took longer than `bound`: what is left is
-    /// counted as dropped if it never gets out.
+    /// Ends the thread, which first writes all that was offered. False if that takes longer than `bound`: the thread is
+    /// left to itself then. Workers must have flushed before.
     pub fn close(self, bound: Duration) -> bool {
         self.end();
         let state = self.queue.0.lock();
@@ -224,10 +236,10 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
     loop {
         let mut state = shared.lock();
         while state.pending.is_empty() && state.next.is_none() && !state.closing {
-            state.parked = true;
+            state.wake_at = 1;
             state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.parked = false;
+        state.wake_at = usize::MAX;
         std::mem::swap(&mut state.pending, &mut batch);
         let lines = std::mem::take(&mut state.lines);
         let next = state.next.take();
@@ -243,8 +255,10 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
         if let Some(next) = next {
             (out, torn) = (next, false);
         }
-        let state = shared.lock();
-        let calm = |state: &mut State| state.next.is_none() && !state.closing;
+        let mut state = shared.lock();
+        let plenty = PLENTY.min(shared.limit / 4);
+        state.wake_at = plenty;
+        let calm = |state: &mut State| state.next.is_none() && !state.closing && state.pending.len() < plenty;
         drop(shared.wake.wait_timeout_while(state, NAP, calm));
     }
 }

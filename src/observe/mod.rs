@@ -9,6 +9,7 @@ pub mod counters;
 pub mod diagnostics;
 pub mod health;
 pub mod histogram;
+pub mod hub;
 #[cfg(feature = "server")]
 pub mod lifecycle;
 pub mod log_writer;
@@ -20,8 +21,9 @@ pub mod request_id;
 pub mod summary;
 
 pub use access::{AccessLog, Entry, Format};
-pub use counters::{Hub, Publisher, Tally};
-pub use health::{Health, HealthStatus, Vitals};
+pub use counters::{DropPolicy, Handshake, Refusal, Tally};
+pub use health::{Health, HealthStatus, Lag, ResponseTime, Vitals};
+pub use hub::{Hub, Publisher, Silence};
 #[cfg(feature = "server")]
 pub use lifecycle::Lifecycle;
 pub use log_writer::{LogQueue, LogWriter, Sink};
