@@ -1,3 +1,5 @@
 //! The `evenkeel` binary: arguments in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    evenkeel::cli::main().into()
+}

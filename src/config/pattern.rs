@@ -76,7 +76,7 @@ fn is_host_name(name: &str) -> bool {
 /// `example.org`, `*.example.org`, an IP address, or `*` for any.
 pub(super) fn host(text: &str) -> Result<HostPattern, Reason> {
     let lower = text.to_ascii_lowercase();
-    let lower = lower.strip_suffix('.').unwrap_or(&lower);
+    let lower = lower.strip_suffix('.').filter(|name| *name != "*").unwrap_or(&lower);
     match lower.strip_prefix("*.") {
         _ if lower == "*" => Ok(HostPattern::Any),
         Some(below) if is_host_name(below) => Ok(HostPattern::Below(below.into())),

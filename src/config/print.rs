@@ -1,9 +1,9 @@
 //! `config print`: the whole configuration as a file, each value with where it came from.
 //!
-//! What is printed is itself a configuration that reads as the same values, but for the built-in welcome site, which
-//! no file can name and which stands as a comment.
+//! What is printed is itself a configuration that reads as the same values, but for two things: the built-in welcome
+//! site, which no file can name, stands as a comment; and the metrics port now counts as set.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::Loaded;
 use super::build::ItemOrigins;
@@ -27,8 +27,8 @@ type Pair = (&'static str, String);
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = &self.config;
-        for section in SECTIONS {
-            let _ = writeln!(f, "[{section}]");
+        for (i, section) in SECTIONS.into_iter().enumerate() {
+            writeln!(f, "{}[{section}]", if i > 0 { "\n" } else { "" })?;
             for setting in SETTINGS.iter().filter(|setting| setting.parts().0 == section) {
                 let text = (setting.get)(config).toml_text(setting.kind);
                 line(f, setting.parts().1, &text, &self.origin(setting.key))?;
@@ -36,7 +36,6 @@ impl fmt::Display for Loaded {
             if section == "tls" {
                 items(f, "tls.certificate", &config.tls.certificates, &self.certificates, certificate)?;
             }
-            f.write_char('\n')?;
         }
         items(f, "listener", &config.listeners, &self.listeners, listener)?;
         items(f, "route", &config.routes, &self.routes, route)?;
@@ -55,7 +54,7 @@ fn items<T>(
     for (item, origins) in items.iter().zip(origins) {
         let pairs = pairs(item);
         if pairs.is_empty() {
-            writeln!(f, "# the built-in welcome site, because there is no route and no DIR\n")?;
+            writeln!(f, "\n# the built-in welcome site at /*, because there is no route and no DIR")?;
             continue;
         }
         let heading = format!("[[{name}]]");

@@ -1,0 +1,33 @@
+//! `evenkeel check`: whether `serve` would start with this configuration.
+
+use super::args::Options;
+use super::{EXIT_FINE, World, load, refuse};
+use crate::config::Errors;
+use crate::server::settings::Config;
+
+/// Reads and judges everything; opens no socket.
+pub(super) fn run(options: &Options, world: &mut World<'_>) -> u8 {
+    let loaded = match load(options, None, world) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let errors = loaded.check_disk();
+    if !errors.is_empty() {
+        return refuse(&Errors(errors), world);
+    }
+    let _ = writeln!(world.stdout, "the configuration is good: {}", summary(&loaded.config));
+    EXIT_FINE
+}
+
+/// One line: what would be served where.
+fn summary(config: &Config) -> String {
+    let http: Vec<String> = config
+        .http_listeners()
+        .iter()
+        .map(|listener| format!("{}://{}", if listener.tls { "https" } else { "http" }, listener.address))
+        .collect();
+    let tcp: Vec<String> = config.tcp.iter().map(|tcp| format!("tcp://{}", tcp.listen)).collect();
+    let count = config.routes.len();
+    let routes = if count == 1 { "1 route".to_owned() } else { format!("{count} routes") };
+    format!("{routes} on {}", [http, tcp].concat().join(", "))
+}

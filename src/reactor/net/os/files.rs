@@ -1,0 +1,213 @@
+//! Files below a root, the calendar, randomness.
+//!
+//! The kernel itself keeps a path below its root (`openat2` with `RESOLVE_BENEATH`, Linux 5.6). Where it cannot (older, or forbidden
+//! by a sandbox), `walk.rs` does, one component at a time; which of the two is found out once, when the root is opened.
+
+use super::walk;
+use super::{OsNet, failed, fault};
+use crate::reactor::net::{
+    DirEntry, FileHandle, FileKind, FileType, Host, Links, OpenError, RelPath, Root, RootKind, Stat,
+};
+use crate::reactor::outcome::{Fault, Io};
+use rustix::fs::{self, AtFlags, Dir, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, retry_on_intr};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Reading, and neither waiting for a pipe's writer nor becoming a terminal's owner.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// Only a name for it: opens nothing, not even a device.
+const NAME: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+/// A rename anywhere while a `..` is being resolved makes `openat2` give up (`EAGAIN`): so often it is asked again.
+const TRIES: usize = 4;
+
+/// A folder held open.
+#[derive(Debug)]
+pub struct OsRoot {
+    fd: OwnedFd,
+    /// The kernel cannot confine a path.
+    walk: bool,
+}
+
+impl OsRoot {
+    pub(super) fn open(path: &Path) -> io::Result<OsRoot> {
+        let fd = retry_on_intr(|| fs::open(path, NAME | OFlags::DIRECTORY, Mode::empty()))?;
+        let mut root = OsRoot { fd, walk: false };
+        root.walk = match root.ask_kernel(b"", Links::Beneath, NAME) {
+            // A sandbox that forbids an unknown call answers one or the other.
+            Err(Errno::NOSYS | Errno::PERM) => true,
+            Ok(_) | Err(_) => false,
+        };
+        Ok(root)
+    }
+
+    /// Resolves paths itself from now on, whatever the kernel can do.
+    #[cfg(test)]
+    pub(super) fn walking(mut self) -> OsRoot {
+        self.walk = true;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn walks(&self) -> bool {
+        self.walk
+    }
+
+    fn find(&self, path: RelPath<'_>, links: Links, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if !self.walk {
+            for _ in 0..TRIES {
+                match self.ask_kernel(path.as_bytes(), links, flags) {
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    answer => return answer,
+                }
+            }
+        }
+        walk::find(self.fd.as_fd(), path.as_bytes(), links, flags)
+    }
+
+    fn ask_kernel(&self, path: &[u8], links: Links, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let resolve = match links {
+            Links::Refuse => resolve | ResolveFlags::NO_SYMLINKS,
+            Links::Beneath => resolve,
+        };
+        let path = if path.is_empty() { b"." } else { path };
+        fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)
+    }
+}
+
+impl Host for OsNet {
+    fn open_root(&mut self, path: &Path) -> io::Result<Root> {
+        Ok(Root(RootKind::Os(Arc::new(OsRoot::open(path)?))))
+    }
+
+    fn open(
+        &mut self,
+        root: &Root,
+        path: RelPath<'_>,
+        links: Links,
+    ) -> Result<(FileHandle, Stat), OpenError> {
+        let file = os_root(root)?.find(path, links, READ).map_err(open_error)?;
+        let stat = fs::fstat(&file).map_err(open_error)?;
+        Ok((FileHandle(FileKind::Os(file.into())), to_stat(&stat)))
+    }
+
+    fn stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+        let name = os_root(root)?.find(path, links, NAME).map_err(open_error)?;
+        fs::fstat(&name).map(|stat| to_stat(&stat)).map_err(open_error)
+    }
+
+    fn list(&mut self, folder: &FileHandle, limit: usize) -> io::Result<Vec<DirEntry>> {
+        let folder = match &folder.0 {
+            FileKind::Os(file) => file,
+            FileKind::Sim(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let mut entries = Vec::new();
+        let mut names = Dir::read_from(folder)?;
+        while entries.len() < limit
+            && let Some(entry) = names.read()
+        {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let name = name.to_vec();
+            // It may be gone again: then its kind is what the folder said.
+            let stat = fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok();
+            let stat = stat.map(|stat| to_stat(&stat)).filter(|stat| stat.kind != FileType::Other);
+            let kind = stat.map_or_else(|| to_kind(entry.file_type()), |stat| stat.kind);
+            entries.push(DirEntry { name, kind, stat });
+        }
+        Ok(entries)
+    }
+
+    fn read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
+        let file = match &file.0 {
+            FileKind::Os(file) => file,
+            FileKind::Sim(_) => return Io::Fault(Fault::Other),
+        };
+        match retry_on_intr(|| rustix::io::pread(file, &mut *buf, at)) {
+            Ok(0) => Io::Eof,
+            Ok(n) => Io::Done(n),
+            Err(errno) => failed("read_file", errno),
+        }
+    }
+
+    fn unix_time(&self) -> SystemTime {
+        super::calendar()
+    }
+
+    fn fill_random(&mut self, out: &mut [u8]) {
+        let mut filled = 0;
+        while filled < out.len() {
+            match rustix::rand::getrandom(&mut out[filled..], rustix::rand::GetRandomFlags::empty()) {
+                Ok(n) => filled += n,
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    log::error!("getrandom: {errno}");
+                    return fill_by_std(&mut out[filled..]);
+                }
+            }
+        }
+    }
+}
+
+/// Where the call is missing or forbidden: the standard library keys its hashers from the operating system by every means it knows,
+/// and panics if there is none.
+fn fill_by_std(out: &mut [u8]) {
+    let keyed = std::hash::RandomState::new();
+    for (n, chunk) in out.chunks_mut(8).enumerate() {
+        let mut hasher = keyed.build_hasher();
+        hasher.write_usize(n);
+        chunk.copy_from_slice(&hasher.finish().to_ne_bytes()[..chunk.len()]);
+    }
+}
+
+fn os_root(root: &Root) -> Result<&OsRoot, OpenError> {
+    match &root.0 {
+        RootKind::Os(root) => Ok(root),
+        RootKind::Sim => Err(OpenError::Failed),
+    }
+}
+
+fn open_error(errno: Errno) -> OpenError {
+    match errno {
+        Errno::NOENT
+        | Errno::NOTDIR
+        | Errno::LOOP
+        | Errno::NAMETOOLONG
+        // It leads out of the root.
+        | Errno::XDEV
+        // A socket, or a device without a driver.
+        | Errno::NXIO
+        | Errno::NODEV => OpenError::NotFound,
+        Errno::ACCESS | Errno::PERM => OpenError::Denied,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => OpenError::Exhausted,
+        other => {
+            let _ = fault("open", &other.into());
+            OpenError::Failed
+        }
+    }
+}
+
+fn to_kind(kind: fs::FileType) -> FileType {
+    match kind {
+        fs::FileType::RegularFile => FileType::File,
+        fs::FileType::Directory => FileType::Folder,
+        _ => FileType::Other,
+    }
+}
+
+fn to_stat(stat: &fs::Stat) -> Stat {
+    Stat {
+        kind: to_kind(fs::FileType::from_raw_mode(stat.st_mode)),
+        len: u64::try_from(stat.st_size).unwrap_or(0),
+        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        inode: stat.st_ino,
+    }
+}
