@@ -1,9 +1,9 @@
 //! The reactor over real sockets: what `OsNet` owes, and what the core makes of it.
 
 use evenkeel::reactor::{
-    Admit, App, AppCx, Close, CloseHow, Cx, Deadline, End, Event, EventOf, Failure, Fault, Gauge, Handle, Input,
-    ListenerId, Op, OsListener, OsNet, Part, Peer, PortReason, Pressure, Reactor, Session, Settings, Step,
-    StepOf, Target,
+    Admit, App, AppCx, Close, CloseHow, Cx, Deadline, End, Event, EventOf, Failure, Fault, Gauge, Handle,
+    Input, ListenerId, Op, OsListener, OsNet, Part, Peer, PortReason, Pressure, Reactor, Session, Settings,
+    Step, StepOf, Target,
 };
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
