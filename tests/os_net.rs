@@ -1,12 +1,12 @@
 //! The reactor over real sockets: what `OsNet` owes, and what the core makes of it.
 
 use evenkeel::reactor::{
-    Admit, App, AppCx, Close, CloseHow, Cx, Deadline, End, Event, EventOf, Failure, Fault, Gauge, Handle,
-    Input, ListenerId, Op, OsListener, OsNet, Part, Peer, PortReason, Pressure, Reactor, Session, Settings,
-    Step, StepOf, Target,
+    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Failure, Fault, Gauge, Handle, Input,
+    ListenerId, Op, OsListener, OsNet, Part, Peer, PortReason, Pressure, Reactor, Session, Settings, Step,
+    StepOf, Target,
 };
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -44,7 +44,7 @@ enum Does {
     Pour(usize),
     /// Sends a file from the root, said to be so long, then closes.
     File(&'static str, u64),
-    /// Sends what waits in a probe's first connection.
+    /// Says so much, and goes on.
     Say(&'static str),
 }
 
@@ -284,4 +284,173 @@ fn a_reset_is_reported_as_a_failed_read() {
     served.expect(&Seen::Failed(failure));
     served.expect(&Seen::Closed(Why::Port(PortReason::Failed(failure))));
     served.stop();
+}
+
+#[test]
+fn a_slow_reader_gets_everything_and_the_session_is_told_when_there_is_room() {
+    const ALL: usize = 20 << 20;
+    let (listener, addr) = local();
+    let served = setup(Does::Pour(ALL)).serve(Some(listener));
+    let mut client = TcpStream::connect(addr).unwrap();
+    served.expect(&Seen::Open);
+    let mut got = 0;
+    let mut chunk = vec![0; 10_000];
+    while let n @ 1.. = client.read(&mut chunk).unwrap() {
+        got += n;
+    }
+    assert_eq!(got, ALL);
+    served.expect(&Seen::Drained);
+    drop(client);
+    served.expect(&Seen::Closed(Why::Done));
+    served.stop();
+}
+
+#[test]
+fn a_file_of_ten_mebibytes_is_sent_whole_between_its_head_and_tail() {
+    let folder = folder("whole");
+    let content: Vec<u8> = (0..10u32 << 20).map(|n| (n % 251) as u8).collect();
+    std::fs::write(folder.join("f"), &content).unwrap();
+    let (listener, addr) = local();
+    let mut setup = setup(Does::File("f", content.len() as u64));
+    setup.root = Some(folder.clone());
+    let served = setup.serve(Some(listener));
+    let got = read_all(TcpStream::connect(addr).unwrap());
+    assert!(got == [b"head ", content.as_slice(), b" tail"].concat());
+    served.expect(&Seen::Closed(Why::Done));
+    served.stop();
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_file_shorter_than_it_was_said_to_be_is_a_truncation_whatever_its_length() {
+    let folder = folder("short");
+    for len in [10, 10 << 20] {
+        std::fs::write(folder.join("f"), vec![b'f'; len]).unwrap();
+        let (listener, addr) = local();
+        let mut setup = setup(Does::File("f", len as u64 + 10));
+        setup.root = Some(folder.clone());
+        let served = setup.serve(Some(listener));
+        assert_eq!(read_all(TcpStream::connect(addr).unwrap()).len(), 5 + len);
+        served.expect(&Seen::Closed(Why::Port(PortReason::FlushFailed(Fault::Truncated))));
+        served.stop();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn connecting_where_nobody_listens_fails_as_refused_and_ends_the_session() {
+    let (listener, addr) = local();
+    drop(listener);
+    let failure = Failure { op: Op::Connect, fault: Fault::Refused };
+    for to in [Target::Tcp(addr), Target::Unix("/nonexistent/evenkeel".into())] {
+        let mut setup = setup(Does::Say("hello"));
+        setup.dial = Some(to);
+        let served = setup.serve(None);
+        served.handle.post(1).unwrap();
+        served.expect(&Seen::Failed(failure));
+        served.expect(&Seen::Closed(Why::Port(PortReason::Failed(failure))));
+        served.stop();
+    }
+}
+
+#[test]
+fn connecting_over_tcp_and_unix_reaches_the_other_side() {
+    let folder = folder("dial");
+    let path = folder.join("socket");
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let dialled = |to: Target| {
+        let mut setup = setup(Does::Say("hello"));
+        setup.dial = Some(to);
+        let served = setup.serve(None);
+        served.handle.post(1).unwrap();
+        served
+    };
+    let hears = |mut stream: Box<dyn Read>| {
+        let mut words = [0; 5];
+        stream.read_exact(&mut words).unwrap();
+        assert_eq!(&words, b"hello");
+    };
+    let served = dialled(Target::Tcp(tcp.local_addr().unwrap()));
+    hears(Box::new(tcp.accept().unwrap().0));
+    served.expect(&Seen::Eof);
+    served.stop();
+    let served = dialled(Target::Unix(path));
+    hears(Box::new(unix.accept().unwrap().0));
+    served.expect(&Seen::Eof);
+    served.stop();
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn another_thread_posts_drains_and_stops() {
+    let (listener, addr) = local();
+    let served = setup(Does::Echo).serve(Some(listener));
+    let client = TcpStream::connect(addr).unwrap();
+    served.expect(&Seen::Open);
+    for n in 0..1000 {
+        served.handle.post(n).unwrap();
+    }
+    for n in 0..1000 {
+        assert_eq!(served.seen.recv_timeout(Duration::from_secs(20)).unwrap(), Seen::Message(n));
+    }
+    served.handle.drain(Duration::from_secs(20));
+    assert_eq!(read_all(client), b"");
+    served.expect(&Seen::Closed(Why::Done));
+    served.thread.join().unwrap();
+    assert!(TcpStream::connect(addr).is_err(), "draining closes the listener");
+
+    let (listener, addr) = local();
+    let served = setup(Does::Echo).serve(Some(listener));
+    let mut client = TcpStream::connect(addr).unwrap();
+    served.expect(&Seen::Open);
+    served.handle.stop();
+    let error = client.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    served.expect(&Seen::Closed(Why::Port(PortReason::Stopped)));
+    served.thread.join().unwrap();
+}
+
+#[test]
+fn no_more_connections_than_allowed_are_served_at_once_and_none_is_forgotten() {
+    let (listener, addr) = local();
+    let mut setup = setup(Does::Echo);
+    setup.settings.max_connections = 3;
+    let served = setup.serve(Some(listener));
+    let clients: Vec<TcpStream> = (0..30).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    for mut client in clients {
+        client.write_all(b"x").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(client), b"xbye");
+    }
+    assert!(served.stop() <= 3);
+}
+
+#[test]
+fn two_reactors_share_one_listening_socket_and_one_goes_on_when_the_other_drains() {
+    let (listener, addr) = local();
+    let gauge = Gauge::default();
+    let mut served: Vec<Served> = (0..2)
+        .map(|_| {
+            let mut setup = setup(Does::Echo);
+            setup.gauge = gauge.clone();
+            setup.serve(Some(listener.try_clone().unwrap()))
+        })
+        .collect();
+    drop(listener);
+    let ask = || {
+        let clients: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        for mut client in clients {
+            client.write_all(b"x").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_all(client), b"xbye");
+        }
+    };
+    ask();
+    let first = served.remove(0);
+    first.handle.drain(Duration::from_secs(20));
+    first.thread.join().unwrap();
+    ask();
+    served.remove(0).stop();
+    assert_eq!(gauge.get(), 0);
 }

@@ -19,6 +19,8 @@ use crate::server::settings::{Certificate, Config, Listener, Route, Tcp, Upstrea
 /// Where the parts of one item of a list came from. Keys that are not there have their default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ItemOrigins {
+    /// What it is called, as `route[0]` (counted in the file from 0); empty for what is in no file.
+    pub name: String,
     /// The item itself.
     pub at: Origin,
     /// Its keys.
@@ -31,6 +33,9 @@ impl ItemOrigins {
         self.keys.get(key).cloned().unwrap_or_default()
     }
 }
+
+/// Most items of a list: what compares items with each other stays bounded.
+const ITEMS_MAX: usize = 10_000;
 
 /// The items of a list, each with its origins.
 pub(super) type Items<T> = Vec<(T, ItemOrigins)>;
@@ -133,7 +138,7 @@ impl<'t> Section<'t> {
         let place = building.place(at);
         match value.get_ref() {
             DeValue::Table(table) => {
-                let origins = ItemOrigins { at: place, keys: BTreeMap::new() };
+                let origins = ItemOrigins { name: path.clone(), at: place, keys: BTreeMap::new() };
                 Some(Section { table, path, plain, at, taken: Vec::new(), origins })
             }
             other => {
@@ -155,6 +160,11 @@ impl<'t> Section<'t> {
         value: &'t Spanned<DeValue<'t>>,
     ) -> Vec<Section<'t>> {
         match value.get_ref() {
+            DeValue::Array(items) if items.len() > ITEMS_MAX => {
+                let what = format!("at most {ITEMS_MAX} of these; this has {}", items.len());
+                building.wrong(building.place(value.span().start), path, Reason::Conflict(what));
+                Vec::new()
+            }
             DeValue::Array(items) => items
                 .iter()
                 .enumerate()

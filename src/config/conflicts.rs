@@ -1,6 +1,6 @@
 //! What no value says by itself: settings that contradict each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::build::Building;
@@ -16,7 +16,8 @@ pub(super) fn find(b: &mut Building<'_>) {
     tls(b);
     routes(b);
     upstreams(b);
-    if b.config.limits.burst > 0 && b.config.limits.requests_per_second == 0 {
+    let misread = b.errors.iter().any(|e| e.key == "limits.burst" || e.key == "limits.requests_per_second");
+    if b.config.limits.burst > 0 && b.config.limits.requests_per_second == 0 && !misread {
         let what = "a burst without requests_per_second limits nothing".to_owned();
         b.wrong(b.origin("limits.burst"), "limits.burst", Reason::Conflict(what));
     }
@@ -30,12 +31,12 @@ fn listeners(b: &mut Building<'_>) {
     if b.listeners.is_empty() {
         all.push((tcp(server.host, server.port), "server.port".to_owned(), b.origin("server.port")));
     }
-    for (i, (listener, origins)) in b.listeners.iter().enumerate() {
+    for (listener, origins) in &b.listeners {
         let place = origins.of("address");
-        all.push((listener.address.clone(), format!("listener[{i}].address"), place));
+        all.push((listener.address.clone(), format!("{}.address", origins.name), place));
     }
-    for (i, (tcp, origins)) in b.tcp.iter().enumerate() {
-        all.push((tcp.listen.clone(), format!("tcp[{i}].listen"), origins.of("listen")));
+    for (tcp, origins) in &b.tcp {
+        all.push((tcp.listen.clone(), format!("{}.listen", origins.name), origins.of("listen")));
     }
     let metrics = &b.config.metrics;
     if metrics.enable && metrics.port_was_set {
@@ -115,9 +116,9 @@ fn tls(b: &mut Building<'_>) {
         let what = "no [[listener]] has tls = true; write it at those that are to speak TLS".to_owned();
         wanting.push((b.origin("tls.enable"), "tls.enable".to_owned(), what));
     }
-    for (i, (listener, origins)) in b.listeners.iter().enumerate() {
+    for (listener, origins) in &b.listeners {
         if listener.tls && !has_certificate {
-            wanting.push((origins.of("tls"), format!("listener[{i}].tls"), what.to_owned()));
+            wanting.push((origins.of("tls"), format!("{}.tls", origins.name), what.to_owned()));
         }
     }
     for (place, key, what) in wanting {
@@ -125,14 +126,14 @@ fn tls(b: &mut Building<'_>) {
     }
     let mut hosts: HashMap<HostPattern, Origin> = HashMap::new();
     let mut twice = Vec::new();
-    for (i, (certificate, origins)) in b.certificates.iter().enumerate() {
+    for (certificate, origins) in &b.certificates {
         if let Some(first) = hosts.insert(certificate.host.clone(), origins.of("host")) {
-            twice.push((origins.of("host"), i, first));
+            twice.push((origins.of("host"), format!("{}.host", origins.name), first));
         }
     }
-    for (place, i, first) in twice {
+    for (place, key, first) in twice {
         let what = format!("this host already has a certificate ({first})");
-        b.wrong(place, format!("tls.certificate[{i}].host"), Reason::Conflict(what));
+        b.wrong(place, key, Reason::Conflict(what));
     }
 }
 
@@ -150,9 +151,14 @@ fn share_a_method(a: &Route, b: &Route) -> bool {
 
 /// Two routes that no request could tell apart.
 fn routes(b: &mut Building<'_>) {
+    let wrong: HashSet<&str> = b.errors.iter().map(|error| error.key.as_str()).collect();
     let mut seen: HashMap<(HostPattern, String), Vec<usize>> = HashMap::new();
     let mut twice = Vec::new();
     for (i, (route, origins)) in b.routes.iter().enumerate() {
+        let misread = |key: &str| wrong.contains(format!("{}.{key}", origins.name).as_str());
+        if !wrong.is_empty() && ["path", "host", "methods"].into_iter().any(misread) {
+            continue; // what stands in for it would only seem to be the same
+        }
         let same = seen.entry((route.host.clone(), shape(&route.path))).or_default();
         let first =
             same.iter().filter_map(|at| b.routes.get(*at)).find(|(one, _)| share_a_method(one, route));
@@ -168,39 +174,39 @@ fn routes(b: &mut Building<'_>) {
                     Origin::Default => origins.at.clone(),
                     place => place,
                 };
-                twice.push((place, i, what));
+                twice.push((place, format!("{}.path", origins.name), what));
             }
             None => same.push(i),
         }
     }
-    for (place, i, what) in twice {
-        b.wrong(place, format!("route[{i}].path"), Reason::Conflict(what));
+    for (place, key, what) in twice {
+        b.wrong(place, key, Reason::Conflict(what));
     }
 }
 
 fn upstreams(b: &mut Building<'_>) {
     let mut names: HashMap<Box<str>, Origin> = HashMap::new();
     let mut wrong = Vec::new();
-    for (i, (upstream, origins)) in b.upstreams.iter().enumerate() {
+    for (upstream, origins) in &b.upstreams {
         if let Some(first) = names.insert(upstream.name.clone(), origins.of("name")) {
             let what = format!("another upstream has this name ({first})");
-            wrong.push((origins.of("name"), format!("upstream[{i}].name"), what));
+            wrong.push((origins.of("name"), format!("{}.name", origins.name), what));
         }
     }
     let mut used = Vec::new();
-    for (i, (route, origins)) in b.routes.iter().enumerate() {
+    for (route, origins) in &b.routes {
         if let Action::Proxy(proxy) = &route.action {
-            used.push((&proxy.upstream, origins.of("proxy"), format!("route[{i}].proxy")));
+            used.push((&proxy.upstream, origins.of("proxy"), format!("{}.proxy", origins.name)));
         }
     }
-    for (i, (tcp, origins)) in b.tcp.iter().enumerate() {
+    for (tcp, origins) in &b.tcp {
         if let TcpHandler::Proxy(name) = &tcp.handler {
-            used.push((name, origins.of("upstream"), format!("tcp[{i}].upstream")));
+            used.push((name, origins.of("upstream"), format!("{}.upstream", origins.name)));
         }
     }
     for (name, place, key) in used {
         if !names.contains_key(name) && !b.is_unbuilt("upstream") {
-            let near = nearest(name, b.upstreams.iter().map(|(upstream, _)| &*upstream.name));
+            let near = nearest(name, b.upstreams.iter().take(100).map(|(upstream, _)| &*upstream.name));
             let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
             let name = super::build::bare(name);
             wrong.push((place, key, format!("there is no [[upstream]] named \"{name}\"{hint}")));

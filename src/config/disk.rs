@@ -13,13 +13,13 @@ impl Loaded {
     /// that says what, where, and what to do. Touches nothing.
     pub fn check_disk(&self) -> Vec<Error> {
         let mut errors = Vec::new();
-        for (i, (route, origins)) in self.config.routes.iter().zip(&self.routes).enumerate() {
+        for (route, origins) in self.config.routes.iter().zip(&self.routes) {
             if let Action::Files(files) = &route.action
                 && let Err(error) = read_dir(&files.root)
             {
                 let (place, key) = match &origins.at {
                     Origin::Flag(flag) => (Origin::Flag(flag), String::new()),
-                    _ => (origins.of("files"), format!("route[{i}].files")),
+                    _ => (origins.of("files"), format!("{}.files", origins.name)),
                 };
                 let reason = folder(&files.root, &error);
                 errors.push(Error { place, key, reason });
@@ -34,9 +34,9 @@ impl Loaded {
                     errors.extend(readable(path, self.origin(key), key.to_owned()));
                 }
             }
-            for (i, (one, origins)) in tls.certificates.iter().zip(&self.certificates).enumerate() {
+            for (one, origins) in tls.certificates.iter().zip(&self.certificates) {
                 for (key, path) in [("cert", &one.cert), ("key", &one.key)] {
-                    let name = format!("tls.certificate[{i}].{key}");
+                    let name = format!("{}.{key}", origins.name);
                     errors.extend(readable(path, origins.of(key), name));
                 }
             }

@@ -133,7 +133,7 @@ fn load_with(
 fn replace_catch_all(b: &mut Building<'_>, dir: PathBuf) {
     let path = build_catch_all();
     b.routes.retain(|(route, _)| route.host != HostPattern::Any || route.path != path);
-    let origins = ItemOrigins { at: Origin::Flag("DIR"), keys: BTreeMap::new() };
+    let origins = ItemOrigins { at: Origin::Flag("DIR"), ..ItemOrigins::default() };
     b.routes.push((Route::new(path, Action::Files(Files::new(dir))), origins));
 }
 

@@ -292,6 +292,10 @@ fn headers(b: &mut Building<'_>, section: &mut Section<'_>) -> Vec<(Box<str>, Bo
         b.wrong(b.place(field.span().start), path, Reason::WrongType { expected, found });
         return headers;
     };
+    if table.len() > 100 {
+        b.wrong(b.place(field.span().start), path, Reason::Conflict("at most 100 fields".to_owned()));
+        return headers;
+    }
     for (name, value) in table {
         let key = format!("{path}.{}", bare(name.get_ref()));
         let lower = name.get_ref().to_ascii_lowercase();

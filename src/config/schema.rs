@@ -110,14 +110,14 @@ words! {
 
 /// A type that a [`Value`] can hold.
 trait Held: Sized {
-    fn wrap(&self, kind: Kind) -> Value;
-    fn unwrap_from(value: Value) -> Option<Self>;
+    fn held(&self, kind: Kind) -> Value;
+    fn taken_from(value: Value) -> Option<Self>;
 }
 
 macro_rules! held_number {
     ($($type:ty),+) => {$(
         impl Held for $type {
-            fn wrap(&self, kind: Kind) -> Value {
+            fn held(&self, kind: Kind) -> Value {
                 let number = u64::try_from(*self).unwrap_or(u64::MAX);
                 match kind {
                     Kind::Size(..) => Value::Size(number),
@@ -125,7 +125,7 @@ macro_rules! held_number {
                     _ => Value::Whole(number),
                 }
             }
-            fn unwrap_from(value: Value) -> Option<Self> {
+            fn taken_from(value: Value) -> Option<Self> {
                 match value {
                     Value::Whole(n) | Value::Size(n) | Value::Rate(n) => n.try_into().ok(),
                     _ => None,
@@ -138,10 +138,10 @@ macro_rules! held_number {
 macro_rules! held {
     ($($type:ty: $variant:ident),+) => {$(
         impl Held for $type {
-            fn wrap(&self, _: Kind) -> Value {
+            fn held(&self, _: Kind) -> Value {
                 Value::$variant(self.clone())
             }
-            fn unwrap_from(value: Value) -> Option<Self> {
+            fn taken_from(value: Value) -> Option<Self> {
                 match value {
                     Value::$variant(inner) => Some(inner),
                     _ => None,
@@ -154,10 +154,10 @@ macro_rules! held {
 macro_rules! held_words {
     ($($type:ty),+) => {$(
         impl Held for $type {
-            fn wrap(&self, _: Kind) -> Value {
+            fn held(&self, _: Kind) -> Value {
                 Value::Choice(self.word())
             }
-            fn unwrap_from(value: Value) -> Option<Self> {
+            fn taken_from(value: Value) -> Option<Self> {
                 match value {
                     Value::Choice(word) => Self::of(word),
                     _ => None,
@@ -172,10 +172,10 @@ held!(bool: Bool, std::time::Duration: Time, std::net::IpAddr: Host, Option<Path
 held_words!(log::LevelFilter, AccessFormat, TlsVersion);
 
 impl Held for Arc<[ipnet::IpNet]> {
-    fn wrap(&self, _: Kind) -> Value {
+    fn held(&self, _: Kind) -> Value {
         Value::Networks(self.to_vec())
     }
-    fn unwrap_from(value: Value) -> Option<Self> {
+    fn taken_from(value: Value) -> Option<Self> {
         match value {
             Value::Networks(networks) => Some(networks.into()),
             _ => None,
@@ -198,9 +198,9 @@ macro_rules! settings {
             kind: $kind,
             contract: first(&[$($contract)?]),
             flag: first(&[$($flag)?]),
-            get: |config| config.$section.$name.wrap($kind),
+            get: |config| config.$section.$name.held($kind),
             set: |config, value| {
-                if let Some(value) = Held::unwrap_from(value) {
+                if let Some(value) = Held::taken_from(value) {
                     config.$section.$name = value;
                 }
             },

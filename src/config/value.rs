@@ -209,6 +209,7 @@ impl Kind {
                 Kind::Rate(_) => Value::Rate(number),
                 _ => Value::Whole(number),
             }),
+            Err(_) if number == i128::MAX => Err(self.out_of_range("the number".to_owned())),
             Err(_) => Err(self.out_of_range(number.to_string())),
         }
     }

@@ -62,6 +62,7 @@ impl fmt::Display for RouteError {
 impl std::error::Error for RouteError {}
 
 /// What [`Router::lookup`] found.
+#[allow(clippy::large_enum_variant)] // It lives for one call, and boxing it would be the only allocation.
 #[derive(Debug)]
 pub enum Lookup<'a, T> {
     /// A route.

@@ -1,11 +1,13 @@
 //! Accepting: how many, how often, and what to do when descriptors run out.
 //!
-//! 1. Never more than `max_connections` at once: at the limit the listener is left undrained, and resumed when a slot frees.
+//! 1. Never more than `max_connections` at once: at the limit the listener is left undrained, and resumed when a slot frees (or
+//!    looked at again in 100 ms, for the slot may free in another reactor).
 //! 2. Exhausted (`EMFILE` and the like): up to 16 of the connections idle longest are let go, and a timer tries again in 100 ms,
 //!    since an edge-triggered listener gives no second edge. No spinning.
 //! 3. Before a listener closes it is accepted until `WouldBlock`.
 
 use super::context::{Admit, App, AppCx, Event};
+use super::mutant::{self, Mutant};
 use super::net::{Accept, Net, Peer, Ready};
 use super::outcome::{CloseHow, PortReason};
 use super::port::{Flags, Phase, Port};
@@ -34,6 +36,7 @@ impl Gauge {
     }
 
     fn enter(&self, max: usize) -> bool {
+        let max = if mutant::is(Mutant::AcceptPastMaximum) { usize::MAX } else { max };
         let entered =
             self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
         entered.is_ok()
@@ -95,14 +98,16 @@ impl<A: App, N: Net> Reactor<A, N> {
     /// A slot is free again: listeners that were left undrained may go on.
     pub(super) fn resume_listeners(&mut self) {
         for listening in self.listeners.iter_mut().flatten() {
-            listening.full = false;
+            if listening.full && !mutant::is(Mutant::ForgetToResumeListeners) {
+                (listening.full, listening.retry_at) = (false, None);
+            }
         }
     }
 
     /// When an accept is to be tried: now, later, or not before an event.
     pub(super) fn next_accept(&self) -> Option<Millis> {
         let due = |l: &Listening<N::Listener>| {
-            (l.ready && !l.full).then(|| l.retry_at.unwrap_or(self.core.now).max(self.core.now))
+            l.ready.then(|| l.retry_at.unwrap_or(self.core.now).max(self.core.now))
         };
         self.listeners.iter().flatten().filter_map(due).min()
     }
@@ -117,14 +122,15 @@ impl<A: App, N: Net> Reactor<A, N> {
     fn accept_from(&mut self, index: usize) -> bool {
         for _ in 0..BATCH {
             let Some(Some(listening)) = self.listeners.get_mut(index) else { return false };
-            if !listening.ready || listening.full || listening.retry_at.is_some_and(|at| at > self.core.now) {
+            if !listening.ready || listening.retry_at.is_some_and(|at| at > self.core.now) {
                 return false;
             }
-            listening.retry_at = None;
+            (listening.full, listening.retry_at) = (false, None);
             if self.core.ports.len() >= Token::MAX_SLOTS
                 || !self.gauge.enter(self.core.settings.max_connections)
             {
-                listening.full = true;
+                // The slot that frees may be another reactor's, which cannot tell us: look again now and then.
+                (listening.full, listening.retry_at) = (true, Some(self.core.now.after(RETRY)));
                 self.core.counters.accept_full += 1;
                 return false;
             }
@@ -137,6 +143,7 @@ impl<A: App, N: Net> Reactor<A, N> {
                 }
                 Accept::Exhausted => {
                     listening.retry_at = Some(self.core.now.after(RETRY));
+                    listening.ready = !mutant::is(Mutant::NoRetryWhenExhausted);
                     self.gauge.leave();
                     self.core.counters.accept_exhausted += 1;
                     self.evict(EVICT);
@@ -153,7 +160,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     fn admit(&mut self, listener: ListenerId, mut stream: N::Stream, peer: Peer) {
         self.core.counters.accepted += 1;
-        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         let session = match self.app.admit(listener, &peer, &mut cx) {
             Admit::Serve(session) => session,
             Admit::Refuse(how) => {

@@ -7,6 +7,8 @@
 use super::buffer::BufferPool;
 use super::handle::HandleSlot;
 use super::idle::IdleList;
+use super::input::Input;
+use super::mutant::{self, Mutant};
 use super::net::{Host, Peer, Target};
 use super::outbox::{Cork, Outbox, Part};
 use super::outcome::{CloseHow, Failure, PortReason};
@@ -167,44 +169,19 @@ pub struct End<R> {
     pub reason: R,
 }
 
-/// Bytes shown to a session, oldest first.
-#[derive(Debug)]
-pub struct Input<'a> {
-    data: &'a mut [u8],
-    taken: usize,
-}
-
-impl<'a> Input<'a> {
-    /// An input of these bytes; for tests and for machines inside machines.
-    pub fn new(data: &'a mut [u8]) -> Input<'a> {
-        Input { data, taken: 0 }
-    }
-
-    /// What has not been taken.
-    pub fn bytes(&self) -> &[u8] {
-        &self.data[self.taken..]
-    }
-
-    /// What has not been taken; it may be changed in place (unmasking).
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.data[self.taken..]
-    }
-
-    /// Takes the first `n` bytes: they will not be shown again.
-    pub fn take(&mut self, n: usize) {
-        debug_assert!(n <= self.data.len() - self.taken);
-        self.taken = (self.taken + n).min(self.data.len());
-    }
-
-    /// How many bytes have been taken.
-    pub fn taken(&self) -> usize {
-        self.taken
-    }
-
-    /// All has been taken.
-    pub fn is_empty(&self) -> bool {
-        self.taken == self.data.len()
-    }
+/// A connection as [`AppCx::survey`] shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Surveyed<'a, S> {
+    /// Its name.
+    pub token: Token,
+    /// Its protocol machine.
+    pub session: &'a S,
+    /// Who it is.
+    pub peer: Peer,
+    /// Where the transport stands.
+    pub phase: Phase,
+    /// Bytes in memory that wait for the peer.
+    pub backlog: usize,
 }
 
 /// A session that was asked for and is not in the tables yet.
@@ -350,7 +327,9 @@ impl<A: App> Cx<'_, A> {
         port.flags.set(Flags::PAUSED, !on);
         if on {
             port.flags.set(Flags::SHOW, true);
-            self.core.enqueue(me);
+            if !mutant::is(Mutant::ForgetReadinessOnResume) {
+                self.core.enqueue(me);
+            }
         }
     }
 
@@ -431,6 +410,7 @@ impl<A: App> Cx<'_, A> {
 pub struct AppCx<'a, A: App> {
     pub(super) core: &'a mut Core<A>,
     pub(super) host: &'a mut dyn Host,
+    pub(super) sessions: &'a [Option<A::Session>],
 }
 
 impl<A: App> AppCx<'_, A> {
@@ -484,9 +464,12 @@ impl<A: App> AppCx<'_, A> {
         &self.core.counters
     }
 
-    /// Every connection: its name, peer, phase, and bytes that wait for it.
-    pub fn ports(&self) -> impl Iterator<Item = (Token, Peer, Phase, usize)> + '_ {
-        self.core.ports.iter().map(|(token, port)| (token, port.peer, port.phase, port.backlog()))
+    /// Every connection. Walks the whole table.
+    pub fn survey(&self) -> impl Iterator<Item = Surveyed<'_, A::Session>> {
+        self.core.ports.iter().filter_map(|(token, port)| {
+            let session = self.sessions.get(token.index())?.as_ref()?;
+            Some(Surveyed { token, session, peer: port.peer, phase: port.phase, backlog: port.backlog() })
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! unread bytes sends a reset, and a reset throws away what the peer has not read yet (RFC 9112, section 9.6).
 
 use super::context::{App, AppCx, Close, Deadline, End, Event};
+use super::mutant::{self, Mutant};
 use super::net::{Net, Ready};
 use super::outcome::{CloseHow, Failure, Io, Op, PortReason};
 use super::port::{Flags, OnFailure, Phase};
@@ -48,7 +49,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             return;
         }
         port.phase = Phase::Lingering;
-        if port.flags.has(Flags::EOF) {
+        if port.flags.has(Flags::EOF) || mutant::is(Mutant::NoLinger) {
             return self.free(token, CloseHow::Normal);
         }
         let settings = &self.core.settings;
@@ -131,24 +132,28 @@ impl<A: App, N: Net> Reactor<A, N> {
         if let Some(stream) = self.streams.get_mut(index).and_then(Option::take) {
             self.net.close(stream, how);
         }
-        if let Some(inbox) = port.inbox.take() {
+        if let Some(inbox) = port.inbox.take()
+            && !mutant::is(Mutant::KeepBuffer)
+        {
             self.core.pool.give(inbox);
         }
         if let Some(mut outbox) = port.outbox.take() {
             outbox.clear(&mut self.core.pool);
             self.keep_outbox(outbox);
         }
-        self.core.wheel.disarm(index);
+        if !mutant::is(Mutant::LeakTimer) {
+            self.core.wheel.disarm(index);
+        }
         self.core.idle.leave(index);
         if port.flags.has(Flags::COUNTED) {
             self.gauge.leave();
             self.resume_listeners();
         }
-        self.core.counters.closed += 1;
+        self.core.counters.closed += 1 + u64::from(mutant::is(Mutant::CountCloseTwice));
         let reason = port.reason.unwrap_or_else(|| PortReason::Stopped.into());
         let end = End { token, peer: port.peer, phase: port.phase, reason };
         if let Some(session) = self.sessions.get_mut(index).and_then(Option::take) {
-            let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+            let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
             self.app.on_close(session, end, &mut cx);
         }
     }

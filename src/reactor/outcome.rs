@@ -41,17 +41,18 @@ impl Op {
 /// How it failed. The operating system's many error numbers come down to these.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
-    /// Nobody listens there (`ECONNREFUSED`).
+    /// Nobody listens there (`ECONNREFUSED`; `ENOENT` for a Unix socket).
     Refused,
-    /// No way there (`EHOSTUNREACH`, `ENETUNREACH`, `EADDRNOTAVAIL`).
+    /// No way there (`EHOSTUNREACH`, `ENETUNREACH`, `ENETDOWN`, `EHOSTDOWN`, `ENONET`, `EADDRNOTAVAIL`), or none that is
+    /// allowed (`EACCES`, `EPERM`).
     Unreachable,
-    /// The peer reset the connection (`ECONNRESET`, `ECONNABORTED`).
+    /// The peer reset the connection (`ECONNRESET`, `ECONNABORTED`, `ENETRESET`, `EPROTO`).
     Reset,
-    /// Written after the peer closed (`EPIPE`).
+    /// Written after the peer closed, or we did (`EPIPE`, `ENOTCONN`, `ESHUTDOWN`).
     BrokenPipe,
     /// The kernel gave up waiting for the peer (`ETIMEDOUT`).
     TimedOut,
-    /// Descriptors or memory ran out (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`).
+    /// Descriptors, memory or local ports ran out (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, `EADDRINUSE`).
     Exhausted,
     /// The TLS layer refused what it got.
     Tls(TlsFault),
@@ -104,15 +105,27 @@ impl From<&io::Error> for Fault {
         use io::ErrorKind as K;
         const ENFILE: i32 = 23;
         const EMFILE: i32 = 24;
+        const ENONET: i32 = 64;
+        const EPROTO: i32 = 71;
+        const ENETRESET: i32 = 102;
         const ENOBUFS: i32 = 105;
+        const ESHUTDOWN: i32 = 108;
+        const EHOSTDOWN: i32 = 112;
         match (error.kind(), error.raw_os_error()) {
             (_, Some(ENFILE | EMFILE | ENOBUFS)) => Fault::Exhausted,
-            (K::OutOfMemory, _) => Fault::Exhausted,
-            (K::ConnectionRefused, _) => Fault::Refused,
+            // In use: every local port is.
+            (K::OutOfMemory | K::AddrInUse, _) => Fault::Exhausted,
+            // Not found: there is no such Unix socket.
+            (K::ConnectionRefused | K::NotFound, _) => Fault::Refused,
+            (_, Some(ENONET | EHOSTDOWN)) => Fault::Unreachable,
             (K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown | K::AddrNotAvailable, _) => {
                 Fault::Unreachable
             }
+            // A firewall or a route forbids it, or the mode of a Unix socket.
+            (K::PermissionDenied, _) => Fault::Unreachable,
+            (_, Some(EPROTO | ENETRESET)) => Fault::Reset,
             (K::ConnectionReset | K::ConnectionAborted, _) => Fault::Reset,
+            (_, Some(ESHUTDOWN)) => Fault::BrokenPipe,
             (K::BrokenPipe | K::NotConnected, _) => Fault::BrokenPipe,
             (K::TimedOut, _) => Fault::TimedOut,
             _ => Fault::Other,
@@ -176,4 +189,40 @@ pub enum PortReason {
     Unwatchable,
     /// The port was run three times and nothing moved: a defect, counted and ended.
     NoProgress,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno as E;
+
+    #[test]
+    fn every_error_number_of_a_socket_comes_down_to_its_fault() {
+        let table: [(Fault, &[E]); 7] = [
+            (Fault::Refused, &[E::CONNREFUSED, E::NOENT]),
+            (
+                Fault::Unreachable,
+                &[
+                    E::HOSTUNREACH,
+                    E::NETUNREACH,
+                    E::NETDOWN,
+                    E::HOSTDOWN,
+                    E::NONET,
+                    E::ADDRNOTAVAIL,
+                    E::ACCESS,
+                    E::PERM,
+                ],
+            ),
+            (Fault::Reset, &[E::CONNRESET, E::CONNABORTED, E::NETRESET, E::PROTO]),
+            (Fault::BrokenPipe, &[E::PIPE, E::NOTCONN, E::SHUTDOWN]),
+            (Fault::TimedOut, &[E::TIMEDOUT]),
+            (Fault::Exhausted, &[E::MFILE, E::NFILE, E::NOBUFS, E::NOMEM, E::ADDRINUSE]),
+            (Fault::Other, &[E::IO, E::INVAL, E::NOTSOCK, E::BADF]),
+        ];
+        for (fault, errnos) in table {
+            for errno in errnos {
+                assert_eq!(Fault::from(&io::Error::from(*errno)), fault, "{errno:?}");
+            }
+        }
+    }
 }

@@ -5,9 +5,11 @@
 //! queued again has moved a byte, cleared a bit, shown something, or changed the phase.
 
 use super::buffer::{Buffer, LARGEST};
-use super::context::{App, Birth, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
-use super::net::{Net, Ready, Target};
-use super::outbox::{MAX_SLICES, Outbox};
+use super::context::{App, Close, Core, Cx, Event, EventOf, Session, Step, StepOf};
+use super::input::Input;
+use super::mutant::{self, Mutant};
+use super::net::{Net, Ready};
+use super::outbox::{Cork, MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
 use super::port::{Flags, Phase};
 use super::token::Token;
@@ -91,6 +93,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             if !show && (!port.ready.has(Ready::READABLE) || port.flags.has(Flags::EOF)) {
                 return;
             }
+            if turn == READS && mutant::is(Mutant::LoseRequeueAfterReads) {
+                return;
+            }
             if turn == READS {
                 port.flags.set(Flags::SHOW, show);
                 return self.core.enqueue(token);
@@ -108,7 +113,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             return self.failed(token, Failure { op: Op::Write, fault });
         }
         let Some(port) = self.core.ports.get_mut(token) else { return };
-        if port.flags.has(Flags::HELD) && port.is_low(&self.core.settings) {
+        let low = port.is_low(&self.core.settings) && !mutant::is(Mutant::ForgetDrained);
+        if port.flags.has(Flags::HELD) && low {
             port.flags.set(Flags::HELD, false);
             port.flags.set(Flags::SHOW, true);
             self.core.counters.drained += 1;
@@ -138,7 +144,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         let room_len = room.len();
         match self.net.read(stream, room) {
             Io::Done(n) => {
-                if n < room_len && N::SHORT_READ_DRAINS && !port.ready.has(Ready::HANGUP) {
+                let hinted =
+                    port.ready.has(Ready::HANGUP) && !mutant::is(Mutant::ShortReadDrainsDespiteHangup);
+                if n < room_len && N::SHORT_READ_DRAINS && !hinted {
                     port.ready.clear(Ready::READABLE);
                 }
                 self.core.counters.reads += 1;
@@ -225,10 +233,13 @@ impl<A: App, N: Net> Reactor<A, N> {
         if !self.core.cork.is_empty()
             && let Err(fault) = self.send_cork(token)
         {
-            // What the session wants next no longer matters if it was about to close anyway.
             return match step {
                 Step::Continue => self.failed(token, Failure { op: Op::Write, fault }),
-                Step::Close(_, reason) => self.close_now(token, reason, CloseHow::Normal),
+                // As in `Flushing`: its last bytes were lost, and that is why it ends, not what the session thought.
+                Step::Close(Close::Graceful, _) => {
+                    self.close_now(token, PortReason::FlushFailed(fault).into(), CloseHow::Normal);
+                }
+                Step::Close(Close::Abort, reason) => self.close_now(token, reason, CloseHow::Reset),
                 Step::Detach(how) => self.detach(token, how),
             };
         }
@@ -256,18 +267,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         };
         let mut sent = 0;
         if direct && let Some(Some(stream)) = self.streams.get_mut(token.index()) {
-            let io = match core.cork.plain() {
-                Some(bytes) => self.net.write(stream, &[IoSlice::new(bytes)], false),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    match core.cork.gather(&mut slices) {
-                        // A file stands first.
-                        (0, _) => Io::Done(0),
-                        (n, more) => self.net.write(stream, &slices[..n], more),
-                    }
-                }
-            };
-            match io {
+            match write_cork(&mut self.net, stream, &core.cork) {
                 Io::Done(n) => sent = n,
                 Io::WouldBlock => port.ready.clear(Ready::WRITABLE),
                 Io::Fault(fault) => {
@@ -286,6 +286,12 @@ impl<A: App, N: Net> Reactor<A, N> {
                 return Ok(());
             }
         }
+        if mutant::is(Mutant::DropRestOfCork) && sent > 0 {
+            core.cork.clear();
+        }
+        if mutant::is(Mutant::SendCorkTwice) {
+            sent = 0;
+        }
         let outbox = Core::<A>::outbox(port, &mut core.spare_outboxes, core.now);
         core.cork.spill(sent, outbox, &mut core.pool);
         if outbox.memory() > core.settings.hard_cap {
@@ -294,7 +300,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         match direct {
             true => self.flush(token)?,
-            false => core.enqueue(token),
+            // Otherwise the edge that is owed queues it.
+            false if port.ready.has(Ready::WRITABLE) => core.enqueue(token),
+            false => {}
         }
         let Some(port) = self.core.ports.get_mut(token) else { return Ok(()) };
         if port.is_high(&self.core.settings) {
@@ -332,7 +340,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         if !port.ready.has(Ready::WRITABLE) && !port.flags.has(Flags::WATCHES_WRITES) {
             port.flags.set(Flags::WATCHES_WRITES, true);
-            if let Err(error) = self.net.watch_writes(stream, token) {
+            if !mutant::is(Mutant::NeverWatchWrites)
+                && let Err(error) = self.net.watch_writes(stream, token)
+            {
                 log::warn!("{}: writes cannot be watched: {error}", port.peer);
                 return Err(Fault::from(&error));
             }
@@ -341,7 +351,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             && let Some(outbox) = port.outbox.take()
         {
             self.keep_outbox(outbox);
-        } else if more_to_do {
+        } else if more_to_do && !mutant::is(Mutant::LoseRequeueAfterWrites) {
             self.core.enqueue(token);
         }
         Ok(())
@@ -379,41 +389,18 @@ impl<A: App, N: Net> Reactor<A, N> {
             self.close_now(token, PortReason::Failed(failure).into(), CloseHow::Normal);
         }
     }
+}
 
-    /// Puts what sessions asked for into the tables.
-    pub(super) fn deliver_births(&mut self) {
-        while let Some(birth) = self.core.births.pop() {
-            match birth {
-                Birth::Spawn(token, session) => {
-                    self.place(token, Some(session), None);
-                    self.event(token, Event::Open);
-                    self.rearm(token);
-                }
-                Birth::Connect(token, session, to) => {
-                    self.place(token, Some(session), None);
-                    self.begin_connect(token, &to);
-                }
-                Birth::Attach(token, to) => self.begin_connect(token, &to),
-            }
-        }
+/// One system call's worth of the cork: all of it, but for what stands behind a file.
+fn write_cork<N: Net>(net: &mut N, stream: &mut N::Stream, cork: &Cork) -> Io {
+    if let Some(bytes) = cork.plain() {
+        return net.write(stream, &[IoSlice::new(bytes)], false);
     }
-
-    fn begin_connect(&mut self, token: Token, to: &Target) {
-        let Some(port) = self.core.ports.get_mut(token).filter(|port| port.phase == Phase::Detached) else {
-            return;
-        };
-        match self.net.connect(to, token) {
-            Ok(stream) => {
-                port.phase = Phase::Connecting;
-                port.ready = Ready::default();
-                if let Target::Tcp(addr) = to {
-                    port.peer = (*addr).into();
-                }
-                self.streams[token.index()] = Some(stream);
-            }
-            Err(fault) => self.failed(token, Failure { op: Op::Connect, fault }),
-        }
-        self.rearm(token);
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    match cork.gather(&mut slices) {
+        // A file stands first.
+        (0, _) => Io::Done(0),
+        (n, more) => net.write(stream, &slices[..n], more),
     }
 }
 
@@ -424,7 +411,15 @@ fn send_front<N: Net>(net: &mut N, stream: &mut N::Stream, outbox: &Outbox, budg
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let (n, more) = outbox.gather(&mut slices);
-    net.write(stream, &slices[..n], more)
+    // At least one piece, and none that begins behind the budget.
+    let mut left = budget;
+    let fits = slices[..n].iter().take_while(|slice| {
+        let begins_within = left > 0;
+        left = left.saturating_sub(slice.len() as u64);
+        begins_within
+    });
+    let fit = fits.count();
+    net.write(stream, &slices[..fit], more || fit < n)
 }
 
 const _: () = assert!(LARGEST == 64 << 10, "the scratch buffer is the largest class");

@@ -5,6 +5,7 @@ use super::buffer::{BufferPool, LARGEST};
 use super::context::{App, AppCx, Core, Deadline, Event};
 use super::handle::{Command, Handle, HandleSlot};
 use super::idle::IdleList;
+use super::mutant::{self, Mutant};
 use super::net::{Net, Ready};
 use super::outbox::Cork;
 use super::port::{Flags, Phase, Port, Settings};
@@ -140,7 +141,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.fire_timers();
         self.run_queued();
         self.shrink();
-        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         self.app.on_turn(&mut cx);
         self.deliver_births();
         Ok(self.next())
@@ -186,7 +187,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Lets the program speak to its sessions, between turns.
     pub fn with_app<T>(&mut self, f: impl FnOnce(&mut A, &mut AppCx<'_, A>) -> T) -> T {
-        let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+        let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         let out = f(&mut self.app, &mut cx);
         self.deliver_births();
         out
@@ -227,6 +228,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         let mut events = std::mem::take(&mut self.events);
         for (token, ready) in events.drain(..) {
             self.core.counters.events += 1;
+            let token = self.maybe_stale(token, Mutant::DeliverStaleEvent);
             if let Some(listener) = token.listener() {
                 self.listener_ready(listener);
             } else if let Some(port) = self.core.ports.get_mut(token) {
@@ -243,7 +245,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         for command in self.core.handle.take() {
             match command {
                 Command::Message(message) => {
-                    let mut cx = AppCx { core: &mut self.core, host: &mut self.net };
+                    let mut cx =
+                        AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
                     self.app.on_message(message, &mut cx);
                     self.deliver_births();
                 }
@@ -273,6 +276,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         for _ in 0..self.core.notes.len() {
             let Some((to, from, note)) = self.core.notes.pop_front() else { return };
             self.core.counters.notes += 1;
+            let to = self.maybe_stale(to, Mutant::DeliverStaleNote);
             match self.core.ports.get(to) {
                 Some(port) if port.phase.has_session() => {
                     self.event(to, Event::Note(from, note));
@@ -281,6 +285,14 @@ impl<A: App, N: Net> Reactor<A, N> {
                 }
                 _ => self.core.counters.stale_notes += 1,
             }
+        }
+    }
+
+    /// The token, but for a mutant that takes a slot's index for a name.
+    fn maybe_stale(&self, token: Token, mutant: Mutant) -> Token {
+        match mutant::is(mutant) {
+            true => self.core.ports.token_at(token.index()).unwrap_or(token),
+            false => token,
         }
     }
 
@@ -324,6 +336,10 @@ impl<A: App, N: Net> Reactor<A, N> {
     pub(super) fn rearm(&mut self, token: Token) {
         let Some(port) = self.core.ports.get(token) else { return };
         let nearest = port.nearest(&self.core.settings);
+        let armed = self.core.wheel.armed_at(token.index()).is_some();
+        if armed && mutant::is(Mutant::IgnoreEarlierDeadline) {
+            return;
+        }
         if nearest != Millis::NEVER && !self.core.wheel.fires_by(token.index(), nearest) {
             self.core.wheel.arm(token.index(), nearest);
         }

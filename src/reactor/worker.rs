@@ -20,6 +20,11 @@ impl Workers {
         Ok(())
     }
 
+    /// All have ended.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
     /// Waits until all have ended; the first error, if there was one. A thread that panicked is an error too.
     pub fn join(self) -> io::Result<()> {
         let mut outcome = Ok(());

@@ -1,4 +1,12 @@
 //! The server: listeners, protocols, workers, drain and reload put together.
 
+mod app;
+mod build;
+mod run;
+mod session;
 pub mod settings;
 pub mod welcome;
+
+pub use app::{Message, Note, Worker};
+pub use run::{RunError, Server};
+pub use session::Session;

@@ -29,7 +29,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Events fetched by one `epoll_wait`.
 const EVENTS: usize = 1024;
@@ -58,6 +58,22 @@ pub struct OsStream(OwnedFd);
 impl AsFd for OsStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Measures how long something takes, for programs around a reactor.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// The time since.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 }
 
@@ -256,6 +272,11 @@ impl Net for OsNet {
         }
         drop(stream);
     }
+}
+
+/// The one place where the calendar is read.
+fn calendar() -> SystemTime {
+    SystemTime::now()
 }
 
 fn to_mio(token: Token) -> mio::Token {

@@ -52,7 +52,12 @@ impl OsRoot {
         self
     }
 
-    pub(super) fn find(&self, path: RelPath<'_>, links: Links, flags: OFlags) -> Result<OwnedFd, Errno> {
+    #[cfg(test)]
+    pub(super) fn walks(&self) -> bool {
+        self.walk
+    }
+
+    fn find(&self, path: RelPath<'_>, links: Links, flags: OFlags) -> Result<OwnedFd, Errno> {
         if !self.walk {
             for _ in 0..TRIES {
                 match self.ask_kernel(path.as_bytes(), links, flags) {
@@ -134,7 +139,7 @@ impl Host for OsNet {
     }
 
     fn unix_time(&self) -> SystemTime {
-        SystemTime::now()
+        super::calendar()
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {

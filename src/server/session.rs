@@ -1,0 +1,61 @@
+//! One connection of the server: which protocol it speaks, and the edges on which that changes.
+
+use super::app::{Note, Worker};
+use crate::http::{self, Outcome};
+use crate::observe::Reason;
+use crate::reactor::{self, Close, Cx, Event, Input, Step};
+
+/// The protocols. Stored inline: see the assertion below.
+pub enum Session {
+    /// HTTP/1.1 or 1.0.
+    Http(http::Connection),
+}
+
+const _: () = assert!(size_of::<Session>() <= 64, "a session is stored inline; larger states live in boxes");
+
+impl Session {
+    /// Where it stands, for metrics and logs: protocol and state.
+    pub fn state_name(&self) -> (&'static str, &'static str) {
+        match self {
+            Session::Http(connection) => ("http", connection.state().name()),
+        }
+    }
+
+    /// Does what an HTTP connection wants; on an upgrade another protocol takes its place.
+    fn after_http(outcome: Outcome) -> Step<Reason> {
+        match outcome {
+            Outcome::Step(step) => step,
+            Outcome::Upgrade(_) => Step::Close(Close::Abort, Reason::Internal),
+        }
+    }
+}
+
+impl reactor::Session for Session {
+    type App = Worker;
+
+    fn on_data(&mut self, input: &mut Input<'_>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
+        match self {
+            Session::Http(connection) => {
+                let outcome = connection.on_data(input, app, cx);
+                Session::after_http(outcome)
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event<Note>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
+        match self {
+            Session::Http(connection) => {
+                let event = match event {
+                    Event::Note(from, Note::Late(late)) => Event::Note(from, late),
+                    Event::Open => Event::Open,
+                    Event::Eof => Event::Eof,
+                    Event::Drained => Event::Drained,
+                    Event::Timeout(deadline) => Event::Timeout(deadline),
+                    Event::Failed(failure) => Event::Failed(failure),
+                    Event::Drain => Event::Drain,
+                };
+                Session::after_http(connection.on_event(event, app, cx))
+            }
+        }
+    }
+}
