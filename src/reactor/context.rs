@@ -454,6 +454,11 @@ impl<A: App> AppCx<'_, A> {
         self.core.handle.handle()
     }
 
+    /// Timers that are armed.
+    pub fn timers(&self) -> usize {
+        self.core.wheel.len()
+    }
+
     /// Bytes held in buffers for connections.
     pub fn buffers_held(&self) -> usize {
         self.core.pool.held()
