@@ -4,8 +4,10 @@ use crate::reactor::{Host, Millis};
 use crate::wire::http::date;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// `Sun, 06 Nov 1994 08:49:37 GMT`
+const DATE: usize = 29;
 /// `date: Sun, 06 Nov 1994 08:49:37 GMT\r\n`
-const LINE: usize = 6 + 29 + 2;
+const LINE: usize = 6 + DATE + 2;
 
 /// A cached date.
 #[derive(Clone, Debug)]
@@ -14,12 +16,19 @@ pub struct Clock {
     /// Nothing changes before this.
     fresh_until: Millis,
     unix_seconds: u64,
+    date: [u8; DATE],
     line: [u8; LINE],
 }
 
 impl Default for Clock {
     fn default() -> Clock {
-        let mut clock = Clock { now: Millis(0), fresh_until: Millis(0), unix_seconds: 0, line: [0; LINE] };
+        let mut clock = Clock {
+            now: Millis(0),
+            fresh_until: Millis(0),
+            unix_seconds: 0,
+            date: [0; DATE],
+            line: [0; LINE],
+        };
         clock.write();
         clock
     }
@@ -27,11 +36,16 @@ impl Default for Clock {
 
 impl Clock {
     /// Tells the monotonic time; the calendar is read if a new second may have begun.
+    #[inline]
     pub fn tick(&mut self, now: Millis, host: &dyn Host) {
         self.now = now;
-        if now < self.fresh_until {
-            return;
+        if now >= self.fresh_until {
+            self.read(now, host);
         }
+    }
+
+    #[cold]
+    fn read(&mut self, now: Millis, host: &dyn Host) {
         let since = host.unix_time().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.unix_seconds = since.as_secs();
         self.fresh_until = Millis(now.0 + 1000 - u64::from(since.subsec_millis()));
@@ -39,9 +53,16 @@ impl Clock {
     }
 
     fn write(&mut self) {
+        self.date = date::format(self.unix_seconds);
         self.line[..6].copy_from_slice(b"date: ");
-        self.line[6..35].copy_from_slice(&date::format(self.unix_seconds));
+        self.line[6..35].copy_from_slice(&self.date);
         self.line[35..].copy_from_slice(b"\r\n");
+    }
+
+    /// The date alone.
+    #[inline]
+    pub fn date(&self) -> &[u8; DATE] {
+        &self.date
     }
 
     /// The whole field line.

@@ -59,6 +59,8 @@ impl Next {
 struct On<'a, 'b, A: Service> {
     app: &'a mut A,
     cx: &'a mut Cx<'b, A>,
+    /// [`Cx::room`] when the call began.
+    room: usize,
 }
 
 /// What is known of the request that is being answered.
@@ -98,7 +100,7 @@ impl Connection {
 
     /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
     pub fn on_data<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
-        let mut on = On { app, cx };
+        let mut on = On { room: cx.room(), app, cx };
         on.tick();
         loop {
             let next = match self.state {
@@ -124,7 +126,7 @@ impl Connection {
 
     /// Something else has come. See [`Session::on_event`](crate::reactor::Session::on_event).
     pub fn on_event<A: Service>(&mut self, event: Event<Late>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
-        let mut on = On { app, cx };
+        let mut on = On { room: cx.room(), app, cx };
         on.tick();
         let next = match event {
             Event::Open => Next::Wait,
@@ -199,6 +201,19 @@ impl Connection {
         if input.is_empty() {
             return Next::Wait;
         }
+        if self.exchange.is_none()
+            && let Some((head, len)) = head::parse_whole(input.bytes(), &on.app.site().options.limits)
+        {
+            let (next, taken) = self.begin(&head, len, input.bytes(), on);
+            input.take(taken);
+            return next;
+        }
+        self.read_head_slowly(input, on)
+    }
+
+    /// A head that comes in pieces, or that is bad.
+    #[cold]
+    fn read_head_slowly<A: Service>(&mut self, input: &mut Input<'_>, on: &mut On<'_, '_, A>) -> Next {
         let mut fresh = Scan::default();
         let scan = self.exchange.as_mut().map_or(&mut fresh, |exchange| &mut exchange.scan);
         match head::parse(input.bytes(), scan, &on.app.site().options.limits) {
@@ -224,6 +239,7 @@ impl Connection {
     }
 
     /// A head is whole. Answers at once if the body is at hand, else prepares for it. Says how much of the input was taken.
+    #[inline]
     fn begin<A: Service>(
         &mut self,
         head: &Head<'_>,
@@ -232,23 +248,35 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> (Next, usize) {
         let began = self.exchange.as_ref().map_or(on.cx.now(), |exchange| exchange.began);
-        let mut asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began };
-        let left = match head.framing {
+        let asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began };
+        match head.framing {
             Framing::None | Framing::Length(0) | Framing::UntilClose => {
-                return (self.serve(asked, b"", false, on), len);
+                (self.serve(&asked, b"", false, on), len)
             }
-            Framing::Length(n) => Some(n),
-            Framing::Chunked => None,
-        };
+            Framing::Length(n) => self.begin_body(asked, head, Some(n), &bytes[len..], on),
+            Framing::Chunked => self.begin_body(asked, head, None, &bytes[len..], on),
+        }
+    }
+
+    /// A head is whole, and a body follows; `left`: bytes of it, if that is known; `rest`: what came behind the head.
+    #[inline(never)]
+    fn begin_body<A: Service>(
+        &mut self,
+        mut asked: Asked<'_>,
+        head: &Head<'_>,
+        left: Option<u64>,
+        rest: &[u8],
+        on: &mut On<'_, '_, A>,
+    ) -> (Next, usize) {
+        let (len, began) = (asked.raw.len(), asked.began);
         let plan = on.app.site().plan(head);
         if left.is_some_and(|n| n > plan.limit) {
-            return (self.refuse_asked(asked, 413, body::TOO_LARGE, Reason::TooLarge, on), len);
+            return (self.refuse_asked(&asked, 413, body::TOO_LARGE, Reason::TooLarge, on), len);
         }
-        let rest = &bytes[len..];
         let whole = left.and_then(|n| rest.get(..usize::try_from(n).ok()?));
         if let (Some(body), true) = (whole, plan.policy != BodyPolicy::Stream) {
             asked.bytes_in = body.len() as u64;
-            return (self.serve(asked, body, false, on), len + body.len());
+            return (self.serve(&asked, body, false, on), len + body.len());
         }
         let mut exchange = self.exchange.take().unwrap_or_else(|| on.app.site().take_exchange());
         exchange.head.extend_from_slice(asked.raw);
@@ -262,7 +290,7 @@ impl Connection {
         self.exchange = Some(exchange);
         on.cx.set_deadline(Timer::Total, RATE_WINDOW);
         if plan.policy == BodyPolicy::Stream {
-            return (self.serve(asked, b"", true, on), len);
+            return (self.serve(&asked, b"", true, on), len);
         }
         self.state = State::Body;
         if head.expect_continue && rest.is_empty() {

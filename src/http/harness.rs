@@ -83,7 +83,7 @@ impl Harness {
         router.add(None, &[], &self.pattern, ()).unwrap();
         let Lookup::Found(found) = router.lookup(None, path, head.method) else { panic!("{bytes}") };
         let (params, peer) = (found.params, Peer::UNIX);
-        let request = Request { head, path, params, body: b"", peer, secure: false };
+        let request = Request { head, path, params: &params, body: b"", peer, secure: false };
         let (mut cork, mut sent) = (Cork::default(), Sent::default());
         let ticket = || Ticket { to: Token::new(0, 1), exchange: 0, post: Arc::new(Err) };
         let terms = Terms {

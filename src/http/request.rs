@@ -71,7 +71,7 @@ impl<'a> Params<'a> {
 pub struct Request<'a> {
     pub(crate) head: &'a Head<'a>,
     pub(crate) path: &'a [u8],
-    pub(crate) params: Params<'a>,
+    pub(crate) params: &'a Params<'a>,
     pub(crate) body: &'a [u8],
     pub(crate) peer: Peer,
     pub(crate) secure: bool,

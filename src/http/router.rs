@@ -75,6 +75,18 @@ pub enum Lookup<'a, T> {
     NotFound,
 }
 
+/// Why [`Router::lookup_mut`] found no route: the other cases of [`Lookup`].
+#[derive(Debug)]
+pub enum Miss<'a> {
+    /// As [`Lookup::MethodNotAllowed`].
+    MethodNotAllowed {
+        /// The value of the Allow field.
+        allow: &'a str,
+    },
+    /// As [`Lookup::NotFound`].
+    NotFound,
+}
+
 /// A route and the parts of the path that its pattern named.
 #[derive(Debug)]
 pub struct Found<'a, T> {
@@ -142,21 +154,22 @@ impl<T> Router<T> {
         Lookup::Found(Found { index: entry.index, route: &self.routes[entry.index], params })
     }
 
-    /// [`lookup`](Self::lookup) where the route itself is to be changed, as a handler is when it is called.
+    /// [`lookup`](Self::lookup) where the route itself is to be changed, as a handler is when it is called, and the parameters are
+    /// to be written in place. `params` are empty, and of this path.
     #[inline]
     pub fn lookup_mut<'a>(
         &'a mut self,
         host: Option<&[u8]>,
         path: &'a [u8],
         method: Method<'_>,
-    ) -> Lookup<'a, &'a mut T> {
-        let mut params = Params::of(path);
-        let Some(leaf) = self.table.find(host, path, &mut params) else { return Lookup::NotFound };
+        params: &mut Params<'a>,
+    ) -> Result<&'a mut T, Miss<'a>> {
+        let Some(leaf) = self.table.find(host, path, params) else { return Err(Miss::NotFound) };
         let Some(entry) = leaf.pick(method) else {
-            return Lookup::MethodNotAllowed { allow: leaf.allow() };
+            return Err(Miss::MethodNotAllowed { allow: leaf.allow() });
         };
         params.name(&entry.names);
-        Lookup::Found(Found { index: entry.index, route: &mut self.routes[entry.index], params })
+        Ok(&mut self.routes[entry.index])
     }
 
     /// The routes, in the order of adding.

@@ -4,8 +4,8 @@ use super::clock::Clock;
 use super::late::Ticket;
 use super::pages::{self, Pages};
 use super::reply::{BodyPolicy, Kind, Reply, Responder, Sent, Terms};
-use super::request::Request;
-use super::router::{Found, Lookup};
+use super::request::{Params, Request};
+use super::router::{Found, Lookup, Miss};
 use super::site::{Plan, Site};
 use crate::reactor::{App, Cx, Peer, Token};
 use crate::wire::http::head::Head;
@@ -18,7 +18,6 @@ pub(super) const FAILED: &str = "The program that answers this failed.";
 /// What a handler's call came to.
 pub(super) struct Served {
     pub kind: Kind,
-    pub sent: Sent,
     /// The handler panicked; a 500 was sent.
     pub failed: bool,
 }
@@ -48,6 +47,7 @@ impl Site {
     }
 
     /// What an answer to this request depends on.
+    #[inline]
     pub(super) fn terms(&self, head: &Head<'_>, last: bool) -> Terms {
         Terms {
             version: head.version,
@@ -58,39 +58,42 @@ impl Site {
     }
 
     /// Finds the route and calls its handler.
+    #[inline]
     pub(super) fn serve<A: App>(
         &mut self,
         head: &Head<'_>,
         body: &[u8],
         terms: Terms,
         asker: Asker,
+        sent: &mut Sent,
         cx: &mut Cx<'_, A>,
     ) -> Served {
         let Site { router, clock, pages, path: scratch, post, .. } = self;
         let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: post.clone() };
-        respond(cx, (clock, pages), terms, &ticket, |reply| {
+        respond(cx, (clock, pages), terms, &ticket, sent, |reply| {
             let Asker { peer, secure, .. } = asker;
             let path = match target::normalise(routed_path(head), scratch) {
                 Ok(path) => path,
                 Err(reject) => return pages::error(reply, None, reject.status(), reject.reason()),
             };
-            let mut request = Request { head, path, params: Default::default(), body, peer, secure };
+            let mut params = Params::of(path);
             if !head.method.is_known() {
+                let request = Request { head, path, params: &params, body, peer, secure };
                 return pages::error(reply, Some(&request), 501, "This server does not know the method.");
             }
-            match router.lookup_mut(head.authority(), path, head.method) {
-                Lookup::Found(Found { route, params, .. }) => {
-                    request.params = params;
-                    route.handler.handle(&request, reply)
-                }
-                Lookup::MethodNotAllowed { allow } => pages::not_allowed(reply, &request, allow),
-                Lookup::NotFound => pages::error(reply, Some(&request), 404, "Nothing is served here."),
+            let found = router.lookup_mut(head.authority(), path, head.method, &mut params);
+            let request = Request { head, path, params: &params, body, peer, secure };
+            match found {
+                Ok(route) => route.handler.handle(&request, reply),
+                Err(Miss::MethodNotAllowed { allow }) => pages::not_allowed(reply, &request, allow),
+                Err(Miss::NotFound) => pages::error(reply, Some(&request), 404, "Nothing is served here."),
             }
         })
     }
 }
 
 /// `*` is routed like the root; an authority (CONNECT) too: no route of ours takes it, so that it ends as 405 or 404.
+#[inline]
 fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
     match head.target {
         Target::Asterisk | Target::Authority(_) => b"/",
@@ -98,29 +101,46 @@ fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
     }
 }
 
-/// Gives `answer` the one chance to answer. A panic in it costs this connection only: what it wrote is taken back, 500 is sent.
+/// Gives `answer` the one chance to answer; `sent` is fresh, and filled in. A panic in it costs this connection only: what it wrote is taken back, 500 is sent.
+#[inline]
 pub(super) fn respond<A: App>(
     cx: &mut Cx<'_, A>,
     (clock, pages): (&Clock, &Pages),
     terms: Terms,
     ticket: &dyn Fn() -> Ticket,
+    sent: &mut Sent,
     answer: impl FnOnce(Responder<'_>) -> Reply,
 ) -> Served {
-    let mut sent = Sent::default();
-    let (cork, host) = cx.output();
-    let mark = cork.mark();
-    let reply = Responder { cork, host, clock, pages, terms, sent: &mut sent, ticket };
-    if let Ok(reply) = catch_unwind(AssertUnwindSafe(|| answer(reply))) {
-        return Served { kind: reply.0, sent, failed: false };
+    let mark = cx.output().0.mark();
+    // The responder is made inside, where it is used: what crosses over is a few references.
+    let reply = catch_unwind(AssertUnwindSafe(|| {
+        let (cork, host) = cx.output();
+        answer(Responder { cork, host, clock, pages, terms, sent, ticket })
+    }));
+    match reply {
+        Ok(reply) => Served { kind: reply.0, failed: false },
+        Err(_) => failed(cx, (clock, pages), terms, ticket, sent, mark),
     }
+}
+
+/// A handler panicked.
+#[cold]
+fn failed<A: App>(
+    cx: &mut Cx<'_, A>,
+    (clock, pages): (&Clock, &Pages),
+    terms: Terms,
+    ticket: &dyn Fn() -> Ticket,
+    sent: &mut Sent,
+    mark: (usize, usize),
+) -> Served {
     log::error!("a handler panicked; its connection gets 500 and is closed");
-    sent = Sent::default();
+    *sent = Sent::default();
     let (cork, host) = cx.output();
     cork.rewind(mark);
     let terms = Terms { keep_alive: false, ..terms };
-    let reply = Responder { cork, host, clock, pages, terms, sent: &mut sent, ticket };
+    let reply = Responder { cork, host, clock, pages, terms, sent, ticket };
     let kind = super::pages::error(reply, None, 500, FAILED).0;
-    Served { kind, sent, failed: true }
+    Served { kind, failed: true }
 }
 
 /// The terms of an answer to a request that could not be read.

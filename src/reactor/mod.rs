@@ -37,6 +37,7 @@ pub mod outbox;
 mod outcome;
 pub mod port;
 mod pump;
+mod room;
 mod table;
 mod token;
 mod turn;

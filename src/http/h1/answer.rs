@@ -16,9 +16,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Connection {
     /// Has a request answered by its route. `body_owed`: its body is still to come, and only an upload may have it.
+    #[inline(never)]
     pub(super) fn serve<A: Service>(
         &mut self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         body: &[u8],
         body_owed: bool,
         on: &mut On<'_, '_, A>,
@@ -28,16 +29,23 @@ impl Connection {
         let (asker, last) = (self.asker(on), self.last || on.cx.draining() || body_owed);
         let site = on.app.site();
         let terms = site.terms(head, last);
-        let mut served = site.serve(head, body, terms, asker, on.cx);
-        match served.kind {
+        let mut sent = Sent::default();
+        let Served { kind, failed } = site.serve(head, body, terms, asker, &mut sent, on.cx);
+        match kind {
+            kind @ Kind::Sent => {
+                // Nothing is in it; said here, so that no code to drop it is run on the hot path.
+                drop(kind);
+                sent.close |= body_owed;
+                self.sent(asked, &sent, failed, on)
+            }
             Kind::Receive(upload) if !body_owed => self.end_upload(asked, upload, true, terms, on),
             Kind::Receive(upload) => {
                 self.begin_upload(upload, head.expect_continue, on);
                 Next::Again
             }
-            Kind::Sent | Kind::Stream(_) | Kind::Later | Kind::Upgrade(_) => {
-                served.sent.close |= body_owed;
-                self.settle(asked, terms, served, on)
+            kind @ (Kind::Stream(_) | Kind::Later | Kind::Upgrade(_)) => {
+                sent.close |= body_owed;
+                self.settle(asked, terms, Served { kind, failed }, sent, on)
             }
         }
     }
@@ -60,29 +68,29 @@ impl Connection {
     /// An upload answers: its body is whole, or it wants no more.
     pub(super) fn end_upload<A: Service>(
         &mut self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         upload: Box<dyn Upload>,
         whole: bool,
         terms: Terms,
         on: &mut On<'_, '_, A>,
     ) -> Next {
         let terms = Terms { keep_alive: terms.keep_alive && whole, ..terms };
-        let served = self.respond(terms, on, |reply| upload.end(whole, reply));
-        self.settle(asked, terms, served, on)
+        let (served, sent) = self.respond(terms, on, |reply| upload.end(whole, reply));
+        self.settle(asked, terms, served, sent, on)
     }
 
     /// A handler has replied: on to the state that its reply asks for.
     fn settle<A: Service>(
         &mut self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         terms: Terms,
         served: Served,
+        sent: Sent,
         on: &mut On<'_, '_, A>,
     ) -> Next {
-        let Served { kind, sent, failed } = served;
+        let Served { kind, failed } = served;
         if let Kind::Sent = kind {
-            let reason = if failed { Reason::HandlerFailed } else { self.end_reason() };
-            return self.finish(asked, sent, reason, on);
+            return self.sent(asked, &sent, failed, on);
         }
         let mut exchange = self.exchange.take().unwrap_or_else(|| on.app.site().take_exchange());
         if exchange.head.is_empty() {
@@ -92,7 +100,7 @@ impl Connection {
         exchange.received = asked.bytes_in;
         match kind {
             Kind::Upgrade(to) => {
-                self.report(asked, sent, None, on);
+                self.report(asked, &sent, None, on);
                 return Next::End(Outcome::Upgrade(to));
             }
             Kind::Stream(body) => {
@@ -109,11 +117,25 @@ impl Connection {
         Next::Again
     }
 
+    /// The whole answer is out.
+    #[inline]
+    fn sent<A: Service>(
+        &mut self,
+        asked: &Asked<'_>,
+        sent: &Sent,
+        failed: bool,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        let reason = if failed { Reason::HandlerFailed } else { self.end_reason() };
+        self.finish(asked, sent, reason, on)
+    }
+
     /// An exchange is over.
+    #[inline(always)]
     fn finish<A: Service>(
         &mut self,
-        asked: Asked<'_>,
-        sent: Sent,
+        asked: &Asked<'_>,
+        sent: &Sent,
         reason: Reason,
         on: &mut On<'_, '_, A>,
     ) -> Next {
@@ -126,7 +148,7 @@ impl Connection {
         if closing {
             return Next::close(Close::Graceful, reason);
         }
-        match on.cx.pressure() {
+        match on.cx.pressure_within(on.room) {
             Pressure::Low => {
                 self.state = State::Idle;
                 Next::Again
@@ -206,7 +228,7 @@ impl Connection {
     fn stream_over<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
         self.with_kept(on, |me, asked, sent, on| {
             let reason = me.end_reason();
-            me.finish(asked, sent, reason, on)
+            me.finish(asked, &sent, reason, on)
         })
     }
 
@@ -228,8 +250,8 @@ impl Connection {
                     Some(head) => on.app.site().terms(head, !keep_alive),
                     None => serve::refusal_terms(on.app.site()),
                 };
-                let served = me.respond(terms, on, compose);
-                me.settle(asked, terms, served, on)
+                let (served, sent) = me.respond(terms, on, compose);
+                me.settle(asked, terms, served, sent, on)
             }),
             (What::Nudge, State::Stream) => self.produce(on),
             (What::Nudge, State::Upload) => {
@@ -270,18 +292,18 @@ impl Connection {
     }
 
     /// Answers an error, and ends.
+    #[cold]
     pub(super) fn refuse_asked<A: Service>(
         &mut self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         status: u16,
         detail: &str,
         reason: Reason,
         on: &mut On<'_, '_, A>,
     ) -> Next {
         let terms = serve::refusal_terms(on.app.site());
-        let served = self.respond(terms, on, |reply| pages::error(reply, None, status, detail));
-        let sent = Sent { close: true, ..served.sent };
-        self.finish(asked, sent, reason, on)
+        let (_, sent) = self.respond(terms, on, |reply| pages::error(reply, None, status, detail));
+        self.finish(asked, &Sent { close: true, ..sent }, reason, on)
     }
 
     fn respond<A: Service>(
@@ -289,22 +311,24 @@ impl Connection {
         terms: Terms,
         on: &mut On<'_, '_, A>,
         answer: impl FnOnce(Responder<'_>) -> Reply,
-    ) -> Served {
+    ) -> (Served, Sent) {
         let asker = self.asker(on);
         let site = on.app.site();
         let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: site.post.clone() };
-        serve::respond(on.cx, (&site.clock, &site.pages), terms, &ticket, answer)
+        let mut sent = Sent::default();
+        let place = (&site.clock, &site.pages);
+        (serve::respond(on.cx, place, terms, &ticket, &mut sent, answer), sent)
     }
 
     /// Calls `then` with what was kept of the request; the kept exchange is given up.
     fn with_kept<A: Service>(
         &mut self,
         on: &mut On<'_, '_, A>,
-        then: impl FnOnce(&mut Self, Asked<'_>, Sent, &mut On<'_, '_, A>) -> Next,
+        then: impl FnOnce(&mut Self, &Asked<'_>, Sent, &mut On<'_, '_, A>) -> Next,
     ) -> Next {
         let Some(mut exchange) = self.exchange.take() else {
             let asked = Asked { head: None, raw: b"", bytes_in: 0, began: on.cx.now() };
-            return then(self, asked, Sent::default(), on);
+            return then(self, &asked, Sent::default(), on);
         };
         let raw = std::mem::take(&mut exchange.head);
         let (bytes_in, began, sent) = (exchange.received, exchange.began, exchange.sent);
@@ -315,14 +339,14 @@ impl Connection {
             Ok(Parsed::Complete(head, _)) => Some(head),
             Ok(Parsed::Partial) | Err(_) => None,
         };
-        then(self, Asked { head, raw: &raw, bytes_in, began }, sent, on)
+        then(self, &Asked { head, raw: &raw, bytes_in, began }, sent, on)
     }
 
     /// Reports an exchange that was cut off, if one was under way.
     pub(super) fn report_cut<A: Service>(&mut self, reason: Reason, on: &mut On<'_, '_, A>) {
         if self.exchange.is_some() {
             let _ = self.with_kept(on, |me, asked, sent, on| {
-                me.report(asked, sent, Some(reason), on);
+                me.report(asked, &sent, Some(reason), on);
                 Next::Wait
             });
         }
@@ -355,10 +379,11 @@ impl Connection {
         app.site().keep_exchange(exchange);
     }
 
+    #[inline]
     fn report<A: Service>(
         &mut self,
-        asked: Asked<'_>,
-        sent: Sent,
+        asked: &Asked<'_>,
+        sent: &Sent,
         closing: Option<Reason>,
         on: &mut On<'_, '_, A>,
     ) {

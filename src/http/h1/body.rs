@@ -78,8 +78,8 @@ impl Connection {
         };
         let asked = Asked { head, raw: &raw, bytes_in, began };
         match sink {
-            Sink::Upload(upload) => self.end_upload(asked, upload, whole, terms, on),
-            Sink::Discard | Sink::Collect => self.serve(asked, &body, false, on),
+            Sink::Upload(upload) => self.end_upload(&asked, upload, whole, terms, on),
+            Sink::Discard | Sink::Collect => self.serve(&asked, &body, false, on),
         }
     }
 

@@ -78,8 +78,11 @@ impl Trie {
     #[inline]
     pub(super) fn find<'a>(&'a self, path: &[u8], params: &mut Params<'_>) -> Option<&'a Leaf> {
         let root = self.nodes.first()?;
-        // An empty path has ended before its first segment.
-        self.walk(root, path, usize::from(path.is_empty()), params)
+        if path.is_empty() {
+            // It has ended before its first segment.
+            return root.ended(0, params);
+        }
+        self.walk(root, path, 0, params)
     }
 
     /// The leaf for what is left of the path from `at`, below `node`; a path that ended has `at` behind its end. The depth is that
@@ -91,12 +94,7 @@ impl Trie {
         at: usize,
         params: &mut Params<'_>,
     ) -> Option<&'a Leaf> {
-        let Some(left) = path.get(at..) else {
-            if !node.here.entries.is_empty() {
-                return Some(&node.here);
-            }
-            return node.catch_all(path.len(), path.len(), params);
-        };
+        let Some(left) = path.get(at..) else { return node.ended(path.len(), params) };
         if !node.literals.is_empty() || node.param.is_some() {
             let end = memchr::memchr(b'/', left).map_or(path.len(), |slash| at + slash);
             let segment = &path[at..end];
@@ -119,6 +117,15 @@ impl Trie {
 }
 
 impl Node {
+    /// The leaf for a path that ended here, `len` bytes long.
+    #[inline]
+    fn ended(&self, len: usize, params: &mut Params<'_>) -> Option<&Leaf> {
+        if !self.here.entries.is_empty() {
+            return Some(&self.here);
+        }
+        self.catch_all(len, len, params)
+    }
+
     #[inline]
     fn catch_all(&self, from: usize, to: usize, params: &mut Params<'_>) -> Option<&Leaf> {
         if self.rest.entries.is_empty() {

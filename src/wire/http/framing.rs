@@ -69,20 +69,32 @@ impl Facts {
     }
 
     /// Takes one field line in: `name` a token, `value` trimmed and free of control characters.
-    #[inline]
+    #[inline(always)]
     pub fn note(&mut self, name: &[u8], value: &[u8]) -> Result<Noted, Reject> {
+        // The one field that every request has. Only the two cases of a letter become that letter.
+        if let [a, b, c, d] = *name
+            && u32::from_le_bytes([a, b, c, d]) | 0x2020_2020 == u32::from_le_bytes(*b"host")
+        {
+            return self.host(value);
+        }
+        self.note_other(name, value)
+    }
+
+    #[inline(always)]
+    fn host(&mut self, value: &[u8]) -> Result<Noted, Reject> {
+        if self.has(HOST) {
+            return Err(Reject::DuplicateHost);
+        }
+        if !target::is_authority(value) {
+            return Err(Reject::BadHost);
+        }
+        self.flags |= HOST;
+        Ok(Noted::Host)
+    }
+
+    fn note_other(&mut self, name: &[u8], value: &[u8]) -> Result<Noted, Reject> {
         // By length first: most names are none of these, and that is then known from one jump.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                if self.has(HOST) {
-                    return Err(Reject::DuplicateHost);
-                }
-                if !target::is_authority(value) {
-                    return Err(Reject::BadHost);
-                }
-                self.flags |= HOST;
-                return Ok(Noted::Host);
-            }
             6 if name.eq_ignore_ascii_case(b"expect") => self.expectation(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => return Ok(Noted::Upgrade),
             10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),

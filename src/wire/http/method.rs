@@ -1,5 +1,7 @@
 //! Request methods (RFC 9110, 9).
 
+use super::text;
+
 /// A request method. Methods are case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method<'b> {
@@ -83,6 +85,24 @@ impl<'b> Method<'b> {
             b"PATCH" => Method::Patch,
             _ => Method::Other(token),
         }
+    }
+
+    /// Reads the method that `line` begins with and a space ends, and what is behind that space. `None` if it is not whole, no token,
+    /// or longer than [`MAX_LEN`](Self::MAX_LEN).
+    #[inline]
+    pub(super) fn read(line: &'b [u8]) -> Option<(Self, &'b [u8])> {
+        if let [b'G', b'E', b'T', b' ', rest @ ..] = line {
+            return Some((Method::Get, rest));
+        }
+        Self::read_any(line)
+    }
+
+    fn read_any(line: &'b [u8]) -> Option<(Self, &'b [u8])> {
+        let (token, rest) = line.split_at(text::token_len(line));
+        let rest = rest.strip_prefix(b" ")?;
+        let small = (1..=Self::MAX_LEN).contains(&token.len());
+        let token = std::str::from_utf8(token).ok().filter(|_| small)?;
+        Some((Self::new(token), rest))
     }
 
     /// The method as it is written.

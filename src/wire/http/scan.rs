@@ -2,7 +2,7 @@
 //!
 //! This is the norm. It gives its verdict at the first byte that is wrong, so a bad head is refused without waiting
 //! for its end, and the verdict does not depend on how the bytes arrived. The fast path in [`head`](super::head) reads
-//! whole heads with `httparse` and only ever says yes; for a no, or for a head that is not whole yet, it asks here.
+//! whole heads in bigger steps and only ever says yes; for a no, or for a head that is not whole yet, it asks here.
 //!
 //! ```text
 //! Start -> Method -> Target -> Version -> RequestLf -> FieldStart -> Name -> Value -> ValueLf -> FieldStart

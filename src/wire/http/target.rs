@@ -48,6 +48,24 @@ impl<'b> Target<'b> {
         Self::parse_rare(method, target)
     }
 
+    /// Reads the request-target that `line` begins with and a space ends, and what comes from that space on. `None` if it is not whole
+    /// or not legal.
+    #[inline(always)]
+    pub(super) fn read(method: Method<'_>, line: &'b [u8]) -> Option<(Self, &'b [u8], &'b [u8])> {
+        let (path, rest) = line.split_at(text::path_len(line));
+        if let ([b'/', ..], [b' ', ..]) = (path, rest)
+            && method != Method::Connect
+        {
+            return Some((Target::Origin { path, query: None }, path, rest));
+        }
+        Self::read_any(method, line)
+    }
+
+    fn read_any(method: Method<'_>, line: &'b [u8]) -> Option<(Self, &'b [u8], &'b [u8])> {
+        let (target, rest) = line.split_at(memchr::memchr(b' ', line)?);
+        Some((Self::parse(method, target).ok()?, target, rest))
+    }
+
     fn parse_rare(method: Method<'_>, target: &'b [u8]) -> Result<Self, Reject> {
         if method == Method::Connect {
             let colon = memchr::memrchr(b':', target).ok_or(Reject::BadTarget)?;
@@ -95,45 +113,61 @@ impl<'b> Target<'b> {
 /// Checks every byte and parts the path from the query.
 #[inline]
 fn split_path(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Reject> {
-    for (i, &b) in target.iter().enumerate() {
-        if b == b'?' {
-            let query = &target[i + 1..];
-            let good = query.iter().all(|&b| text::is_target(b));
-            return if good { Ok((&target[..i], Some(query))) } else { Err(Reject::BadTarget) };
-        }
-        if !text::is_target(b) || b == b'\\' {
-            return Err(Reject::BadTarget);
-        }
+    match target.split_at(text::path_len(target)) {
+        (_, []) => Ok((target, None)),
+        (path, [b'?', query @ ..]) if text::target_len(query) == query.len() => Ok((path, Some(query))),
+        (_, _) => Err(Reject::BadTarget),
     }
-    Ok((target, None))
 }
 
 /// Whether `value` is `uri-host [":" port]` (RFC 9110, 7.2): a name, an IPv4 address or a bracketed IP literal, and
 /// a port of at most 65535. Empty is allowed: a client whose target has no authority must send that.
 #[inline]
 pub fn is_authority(value: &[u8]) -> bool {
-    let i = if value.first() == Some(&b'[') {
+    match value.split_at(text::reg_name_len(value)) {
+        (_, []) => true,
+        // `host:` with an empty port is legal (RFC 3986, 3.2.3); a port without a host is not.
+        (host, [b':', port @ ..]) => !host.is_empty() && is_port(port),
+        (_, _) => is_rare_authority(value),
+    }
+}
+
+#[inline]
+fn is_port(port: &[u8]) -> bool {
+    if port.len() > 5 {
+        return false;
+    }
+    let mut number = 0;
+    for &b in port {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return false;
+        }
+        number = number * 10 + u32::from(digit);
+    }
+    number <= 65535
+}
+
+/// An authority with an IP literal or with escapes.
+#[cold]
+fn is_rare_authority(value: &[u8]) -> bool {
+    let end = if value.first() == Some(&b'[') {
         match memchr::memchr(b']', value) {
             Some(end) if is_ip_literal(&value[1..end]) => end + 1,
             Some(_) | None => return false,
         }
     } else {
-        let end = value.iter().position(|&b| !text::is_reg_name(b)).unwrap_or(value.len());
-        if !escapes_are_whole(&value[..end]) {
-            return false;
+        let mut at = text::reg_name_len(value);
+        while is_escape(&value[at..]) {
+            at += 3;
+            at += text::reg_name_len(&value[at..]);
         }
-        end
+        at
     };
-    match value[i..].split_first() {
-        None => true,
-        // `host:` with an empty port is legal (RFC 3986, 3.2.3); a port without a host is not.
-        Some((b':', port)) => {
-            i > 0
-                && port.len() <= 5
-                && port.iter().all(u8::is_ascii_digit)
-                && port.iter().fold(0u32, |n, b| n * 10 + u32::from(b - b'0')) <= 65535
-        }
-        Some(_) => false,
+    match &value[end..] {
+        [] => true,
+        [b':', port @ ..] => end > 0 && is_port(port),
+        _ => false,
     }
 }
 
@@ -145,18 +179,12 @@ fn is_ip_literal(inner: &[u8]) -> bool {
         Ok(s) => s.strip_prefix(['v', 'V']).and_then(|rest| rest.split_once('.')).is_some_and(
             |(version, address)| {
                 let hex = !version.is_empty() && version.bytes().all(|b| b.is_ascii_hexdigit());
-                let legal = |b: u8| b == b':' || b != b'%' && text::is_reg_name(b);
+                let legal = |b: u8| b == b':' || text::is_reg_name(b);
                 hex && !address.is_empty() && address.bytes().all(legal)
             },
         ),
         Err(_) => false,
     }
-}
-
-/// Whether each `%` of a name has its two digits.
-#[inline]
-fn escapes_are_whole(name: &[u8]) -> bool {
-    name.iter().enumerate().all(|(i, &b)| b != b'%' || is_escape(&name[i..]))
 }
 
 fn is_escape(bytes: &[u8]) -> bool {
@@ -182,7 +210,15 @@ fn is_plain(path: &[u8]) -> bool {
 /// else `scratch` is cleared and used.
 ///
 /// Errors: [`Reject::BadTarget`], [`Reject::EncodedSeparator`].
+#[inline]
 pub fn normalise<'x>(path: &'x [u8], scratch: &'x mut Vec<u8>) -> Result<&'x [u8], Reject> {
+    if path == b"/" {
+        return Ok(b"");
+    }
+    normalise_any(path, scratch)
+}
+
+fn normalise_any<'x>(path: &'x [u8], scratch: &'x mut Vec<u8>) -> Result<&'x [u8], Reject> {
     let Some(relative) = path.strip_prefix(b"/") else { return Err(Reject::BadTarget) };
     if is_plain(path) {
         return Ok(relative);

@@ -4,6 +4,7 @@ const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 const TARGET: u8 = 4;
 const HOST: u8 = 8;
+const PATH: u8 = 16;
 
 /// One byte of classes for each byte there is.
 static CLASS: [u8; 256] = classes();
@@ -24,8 +25,11 @@ const fn classes() -> [u8; 256] {
         // RFC 3986 and, because browsers send them raw (WHATWG URL), [ ] \ ^ ` { | }; never " # < >.
         if b > 0x20 && b < 0x7f && !contains(b"\"#<>", b) {
             class |= TARGET;
+            if b != b'?' && b != b'\\' {
+                class |= PATH;
+            }
         }
-        if alnum || contains(b"-._~!$&'()*+,;=%", b) {
+        if alnum || contains(b"-._~!$&'()*+,;=", b) {
             class |= HOST;
         }
         table[i] = class;
@@ -63,10 +67,66 @@ pub fn is_target(b: u8) -> bool {
     CLASS[b as usize] & TARGET != 0
 }
 
-/// A byte of a registered name: unreserved, sub-delims, `%` (RFC 3986, 3.2.2).
+/// A byte that stands for itself in a registered name: unreserved, sub-delims (RFC 3986, 3.2.2). `%` is not one.
 #[inline]
 pub fn is_reg_name(b: u8) -> bool {
     CLASS[b as usize] & HOST != 0
+}
+
+/// How many bytes at the start have this class. The plain loop: names, paths and hosts are short.
+#[inline(always)]
+fn class_len(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().position(|&b| CLASS[b as usize] & class == 0).unwrap_or(bytes.len())
+}
+
+/// How many bytes at the start are token bytes ([`is_token`]).
+#[inline]
+pub fn token_len(bytes: &[u8]) -> usize {
+    class_len(bytes, TOKEN)
+}
+
+/// How many bytes at the start may be in the path of a request-target: those of a target but `?` and `\`.
+#[inline]
+pub fn path_len(bytes: &[u8]) -> usize {
+    class_len(bytes, PATH)
+}
+
+/// How many bytes at the start may be in a request-target ([`is_target`]).
+#[inline]
+pub fn target_len(bytes: &[u8]) -> usize {
+    class_len(bytes, TARGET)
+}
+
+/// How many bytes at the start stand for themselves in a registered name ([`is_reg_name`]).
+#[inline]
+pub fn reg_name_len(bytes: &[u8]) -> usize {
+    class_len(bytes, HOST)
+}
+
+/// How many bytes at the start are field value bytes ([`is_value`]). Looks at eight at a time.
+#[inline]
+pub fn value_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        // The lowest high bit that is set marks the first byte under 0x20, or that is 0x7f; those above it may be false.
+        let low = word.wrapping_sub(ONES * 0x20) & !word;
+        let del = word ^ (ONES * 0x7f);
+        let del = del.wrapping_sub(ONES) & !del;
+        let marks = (low | del) & (ONES * 0x80);
+        if marks == 0 {
+            at += 8;
+            continue;
+        }
+        at += marks.trailing_zeros() as usize / 8;
+        match bytes.get(at) {
+            Some(b'\t') => at += 1,
+            Some(_) | None => return at,
+        }
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|&b| !is_value(b)).unwrap_or(rest.len())
 }
 
 /// Whether `bytes` is a non-empty token.
@@ -110,5 +170,37 @@ pub fn hex(b: u8) -> Option<u8> {
         b'a'..=b'f' => Some(b - b'a' + 10),
         b'A'..=b'F' => Some(b - b'A' + 10),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_at_a_time_sees_what_one_at_a_time_sees() {
+        let naive = |bytes: &[u8]| bytes.iter().position(|&b| !is_value(b)).unwrap_or(bytes.len());
+        for len in 0..20 {
+            for at in 0..len {
+                for b in 0..=255 {
+                    for then in [b'x', b'\t', 0x1f, 0x20, 0x7f, 0x80, 0xff, b'\r'] {
+                        let mut bytes = vec![b' '; len];
+                        bytes[at] = b;
+                        if let Some(next) = bytes.get_mut(at + 1) {
+                            *next = then;
+                        }
+                        assert_eq!(value_len(&bytes), naive(&bytes), "{bytes:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn eight_at_a_time_sees_what_one_at_a_time_sees_in_any_bytes(bytes: Vec<u8>) {
+            let naive = bytes.iter().position(|&b| !is_value(b)).unwrap_or(bytes.len());
+            assert_eq!(value_len(&bytes), naive);
+        }
     }
 }
