@@ -46,7 +46,8 @@ fn command_hint(dir: Option<&Path>) -> String {
     }
 }
 
-/// How often a drain says what it waits for.
+/// When a drain first says what it waits for, and how often then.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
 /// What the main thread waits for.
@@ -60,6 +61,14 @@ fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
     let config = loaded.config;
     let colour = super::colour(world.env, std::io::IsTerminal::is_terminal(&std::io::stderr()));
     start_log(config.log.level, colour);
+    // Before anybody is told that it runs: a signal that came earlier would end it without a word.
+    let wakes = match signals() {
+        Ok(wakes) => wakes,
+        Err(error) => {
+            let _ = writeln!(world.stderr, "error: signals cannot be handled: {error}");
+            return EXIT_FAILED;
+        }
+    };
     let server = match Server::start(&config) {
         Ok(server) => server,
         Err(error) => {
@@ -77,13 +86,7 @@ fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
         }
     }
     let _ = world.stdout.flush();
-    match supervise(&server, config.server.drain_lag, config.server.drain_timeout) {
-        Ok(()) => {}
-        Err(error) => {
-            let _ = writeln!(world.stderr, "error: signals cannot be handled: {error}");
-            return EXIT_FAILED;
-        }
-    }
+    supervise(&server, &wakes, config.server.drain_lag, config.server.drain_timeout);
     match server.wait() {
         Ok(()) => {
             log::info!("ended");
@@ -97,37 +100,35 @@ fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
 }
 
 /// Drains on the first signal, stops on the second; says what it waits for. Returns when every worker has ended.
-fn supervise(server: &Server, lag: Duration, limit: Duration) -> Result<(), Box<dyn std::error::Error>> {
-    let wakes = signals()?;
+fn supervise(server: &Server, wakes: &mpsc::Receiver<Wake>, lag: Duration, limit: Duration) {
     loop {
         match wakes.recv_timeout(Duration::from_secs(1)) {
             Ok(Wake::Signal) => break,
-            Ok(Wake::Ended) | Err(_) if server.is_finished() => return Ok(()),
+            Ok(Wake::Ended) | Err(_) if server.is_finished() => return,
             Ok(Wake::Ended) | Err(_) => {}
         }
     }
     log::info!("draining: {} connections, at most {} s", server.connections(), limit.as_secs());
     if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Wake::Signal)) {
         server.stop();
-        return Ok(());
+        return;
     }
     server.drain(limit);
     let began = Instant::now();
-    let mut reported = Duration::ZERO;
+    let mut report_at = FIRST_REPORT;
     while !server.is_finished() {
         if let Ok(Wake::Signal) = wakes.recv_timeout(Duration::from_millis(20)) {
             log::warn!("a second signal: {} connections are cut", server.connections());
             server.stop();
-            return Ok(());
+            return;
         }
-        if began.elapsed() >= reported + DRAIN_REPORT {
-            reported = began.elapsed();
+        if began.elapsed() >= report_at {
+            report_at += DRAIN_REPORT;
             let waits = server.survey(Duration::from_millis(200)).to_string();
-            log::info!("draining for {} s, waiting for {waits}", reported.as_secs());
+            log::info!("draining for {} s, waiting for {waits}", began.elapsed().as_secs());
         }
     }
     log::info!("drained in {} ms", began.elapsed().as_millis());
-    Ok(())
 }
 
 /// Ctrl-C by `ctrlc`; what a service manager sends by `signal-hook`. SIGPIPE is ignored by Rust's runtime.
