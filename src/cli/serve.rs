@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGQUIT, SIGTERM};
 
 use super::args::Options;
 use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, EXIT_USAGE, World, command, load, refuse};
 use crate::config::{Errors, Loaded, Origin, Reason, nearest};
+use crate::reactor::net::os::Stopwatch;
 use crate::server::Server;
 use crate::server::settings::Address;
 
@@ -50,11 +51,8 @@ fn command_hint(dir: Option<&Path>) -> String {
 const FIRST_REPORT: Duration = Duration::from_secs(1);
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
-/// What the main thread waits for.
-enum Wake {
-    Signal,
-    Ended,
-}
+/// Somebody asks for the end.
+struct Asked;
 
 /// Starts the server and waits for its end, or for a signal that asks for it.
 fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
@@ -100,48 +98,48 @@ fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
 }
 
 /// Drains on the first signal, stops on the second; says what it waits for. Returns when every worker has ended.
-fn supervise(server: &Server, wakes: &mpsc::Receiver<Wake>, lag: Duration, limit: Duration) {
+fn supervise(server: &Server, wakes: &mpsc::Receiver<Asked>, lag: Duration, limit: Duration) {
     loop {
         match wakes.recv_timeout(Duration::from_secs(1)) {
-            Ok(Wake::Signal) => break,
-            Ok(Wake::Ended) | Err(_) if server.is_finished() => return,
-            Ok(Wake::Ended) | Err(_) => {}
+            Ok(Asked) => break,
+            Err(_) if server.is_finished() => return,
+            Err(_) => {}
         }
     }
     log::info!("draining: {} connections, at most {} s", server.connections(), limit.as_secs());
-    if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Wake::Signal)) {
+    if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Asked)) {
         server.stop();
         return;
     }
     server.drain(limit);
-    let began = Instant::now();
+    let watch = Stopwatch::start();
     let mut report_at = FIRST_REPORT;
     while !server.is_finished() {
-        if let Ok(Wake::Signal) = wakes.recv_timeout(Duration::from_millis(20)) {
+        if let Ok(Asked) = wakes.recv_timeout(Duration::from_millis(20)) {
             log::warn!("a second signal: {} connections are cut", server.connections());
             server.stop();
             return;
         }
-        if began.elapsed() >= report_at {
+        if watch.elapsed() >= report_at {
             report_at += DRAIN_REPORT;
             let waits = server.survey(Duration::from_millis(200)).to_string();
-            log::info!("draining for {} s, waiting for {waits}", began.elapsed().as_secs());
+            log::info!("draining for {} s, waiting for {waits}", watch.elapsed().as_secs());
         }
     }
-    log::info!("drained in {} ms", began.elapsed().as_millis());
+    log::info!("drained in {} ms", watch.elapsed().as_millis());
 }
 
 /// Ctrl-C by `ctrlc`; what a service manager sends by `signal-hook`. SIGPIPE is ignored by Rust's runtime.
-fn signals() -> Result<mpsc::Receiver<Wake>, Box<dyn std::error::Error>> {
+fn signals() -> Result<mpsc::Receiver<Asked>, Box<dyn std::error::Error>> {
     let (to, from) = mpsc::channel();
     let interrupt = to.clone();
     ctrlc::set_handler(move || {
-        let _ = interrupt.send(Wake::Signal);
+        let _ = interrupt.send(Asked);
     })?;
     let mut asked = signal_hook::iterator::Signals::new([SIGTERM, SIGQUIT])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in asked.forever() {
-            let _ = to.send(Wake::Signal);
+            let _ = to.send(Asked);
         }
     })?;
     Ok(from)

@@ -5,6 +5,7 @@
 
 use super::clock::Clock;
 use super::late::Ticket;
+use super::pages::Pages;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Part};
 use crate::wire::http::Version;
@@ -131,6 +132,7 @@ pub struct Responder<'a> {
     pub(super) cork: &'a mut Cork,
     pub(super) host: &'a mut dyn Host,
     pub(super) clock: &'a Clock,
+    pub(super) pages: &'a Pages,
     pub(super) terms: Terms,
     pub(super) sent: &'a mut Sent,
     pub(super) ticket: &'a dyn Fn() -> Ticket,

@@ -5,10 +5,11 @@
 //! queued again has moved a byte, cleared a bit, shown something, or changed the phase.
 
 use super::buffer::{Buffer, LARGEST};
-use super::context::{App, Birth, Close, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
+use super::context::{App, Close, Core, Cx, Event, EventOf, Session, Step, StepOf};
+use super::input::Input;
 use super::mutant::{self, Mutant};
-use super::net::{Net, Ready, Target};
-use super::outbox::{MAX_SLICES, Outbox};
+use super::net::{Net, Ready};
+use super::outbox::{Cork, MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
 use super::port::{Flags, Phase};
 use super::token::Token;
@@ -264,21 +265,9 @@ impl<A: App, N: Net> Reactor<A, N> {
                 return Ok(());
             }
         };
-        // What the session saw when it asked for the pressure: it may be waiting to be told that this has drained.
         let mut sent = 0;
         if direct && let Some(Some(stream)) = self.streams.get_mut(token.index()) {
-            let io = match core.cork.plain() {
-                Some(bytes) => self.net.write(stream, &[IoSlice::new(bytes)], false),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    match core.cork.gather(&mut slices) {
-                        // A file stands first.
-                        (0, _) => Io::Done(0),
-                        (n, more) => self.net.write(stream, &slices[..n], more),
-                    }
-                }
-            };
-            match io {
+            match write_cork(&mut self.net, stream, &core.cork) {
                 Io::Done(n) => sent = n,
                 Io::WouldBlock => port.ready.clear(Ready::WRITABLE),
                 Io::Fault(fault) => {
@@ -311,7 +300,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         match direct {
             true => self.flush(token)?,
-            false => core.enqueue(token),
+            // Otherwise the edge that is owed queues it.
+            false if port.ready.has(Ready::WRITABLE) => core.enqueue(token),
+            false => {}
         }
         let Some(port) = self.core.ports.get_mut(token) else { return Ok(()) };
         if port.is_high(&self.core.settings) {
@@ -398,45 +389,18 @@ impl<A: App, N: Net> Reactor<A, N> {
             self.close_now(token, PortReason::Failed(failure).into(), CloseHow::Normal);
         }
     }
+}
 
-    /// Puts what sessions asked for into the tables.
-    pub(super) fn deliver_births(&mut self) {
-        while let Some(birth) = self.core.births.pop() {
-            match birth {
-                Birth::Spawn(token, session) => {
-                    self.place(token, Some(session), None);
-                    self.event(token, Event::Open);
-                    self.rearm(token);
-                }
-                Birth::Connect(token, session, to) => {
-                    self.place(token, Some(session), None);
-                    self.begin_connect(token, &to);
-                }
-                Birth::Attach(token, to) => self.begin_connect(token, &to),
-            }
-        }
+/// One system call's worth of the cork: all of it, but for what stands behind a file.
+fn write_cork<N: Net>(net: &mut N, stream: &mut N::Stream, cork: &Cork) -> Io {
+    if let Some(bytes) = cork.plain() {
+        return net.write(stream, &[IoSlice::new(bytes)], false);
     }
-
-    fn begin_connect(&mut self, token: Token, to: &Target) {
-        let Some(port) = self.core.ports.get_mut(token).filter(|port| port.phase == Phase::Detached) else {
-            return;
-        };
-        match self.net.connect(to, token) {
-            Ok(stream) => {
-                port.phase = Phase::Connecting;
-                port.ready = Ready::default();
-                if let Target::Tcp(addr) = to {
-                    port.peer = (*addr).into();
-                }
-                self.streams[token.index()] = Some(stream);
-            }
-            Err(fault) => {
-                // Told as if it had failed later: a session that does not detach is closed.
-                port.phase = Phase::Connecting;
-                self.failed(token, Failure { op: Op::Connect, fault });
-            }
-        }
-        self.rearm(token);
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    match cork.gather(&mut slices) {
+        // A file stands first.
+        (0, _) => Io::Done(0),
+        (n, more) => net.write(stream, &slices[..n], more),
     }
 }
 

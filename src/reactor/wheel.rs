@@ -87,7 +87,8 @@ impl Wheel {
 
     /// Node `index` is armed to fire no later than one armed for `at` would.
     pub fn fires_by(&self, index: usize, at: Millis) -> bool {
-        self.nodes.get(index).is_some_and(|node| node.list != OFF && node.at <= at.0.div_ceil(TICK_MS))
+        let tick = at.0.div_ceil(TICK_MS).max(self.elapsed + 1);
+        self.nodes.get(index).is_some_and(|node| node.list != OFF && node.at <= tick)
     }
 
     /// How many nodes are armed.
@@ -221,6 +222,15 @@ mod tests {
         wheel.arm(0, Millis(5));
         assert_eq!(wheel.next_wake(), Some(Millis(8004)));
         assert_eq!(fire(&mut wheel, 8004), [0]);
+    }
+
+    #[test]
+    fn a_deadline_that_is_due_already_is_met_by_the_next_tick() {
+        let mut wheel = Wheel::new(Millis(8000));
+        wheel.arm(0, Millis(8000));
+        assert!(wheel.fires_by(0, Millis(8000)) && wheel.fires_by(0, Millis(5)));
+        wheel.arm(0, Millis(8008));
+        assert!(!wheel.fires_by(0, Millis(8000)));
     }
 
     #[test]

@@ -185,8 +185,8 @@ fn reactor(
     gauge: Gauge,
     listeners: Vec<(Role, OsListener)>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
-    let mut net = OsNet::new()?;
-    let site = build::site(config, &mut net)?;
+    let net = OsNet::new()?;
+    let site = build::site(config)?;
     let mut reactor = Reactor::with_gauge(Worker::new(site), net, build::reactor_settings(config), gauge);
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);

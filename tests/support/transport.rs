@@ -88,7 +88,8 @@ impl Subject for Transport {
             State::Flushing => Script::new().window(2).send("quit\n"),
             // Only the FIN itself can still fail.
             State::Lingering if matches!(hit, Hit::Fails(Op::Write, _)) => {
-                return drop(reactor.net_mut().arrive(listener, hit.script().send("hush\n")));
+                reactor.net_mut().arrive(listener, hit.script().send("hush\n"));
+                return;
             }
             State::Lingering => Script::new().send("quit\n").await_fin(),
             State::Detached => Script::new().send("detach 500\n"),

@@ -293,7 +293,7 @@ impl Connection {
         let asker = self.asker(on);
         let site = on.app.site();
         let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: site.post.clone() };
-        serve::respond(on.cx, &site.clock, terms, &ticket, answer)
+        serve::respond(on.cx, (&site.clock, &site.pages), terms, &ticket, answer)
     }
 
     /// Calls `then` with what was kept of the request; the kept exchange is given up.

@@ -21,6 +21,7 @@
 mod calls;
 mod conn;
 mod files;
+mod look;
 mod random;
 mod script;
 mod world;

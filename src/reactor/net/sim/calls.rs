@@ -162,6 +162,8 @@ impl World {
     fn take(&mut self, id: SimId, len: usize) -> Result<usize, Io> {
         self.mid_turn();
         if self.blocks(id, Ready::WRITABLE) {
+            // There may be no room when the block ends: then the edge is owed for later.
+            self.conns[id.0 as usize].full = true;
             return Err(Io::WouldBlock);
         }
         let conn = &mut self.conns[id.0 as usize];

@@ -170,69 +170,6 @@ impl World {
         self.nonsense.push((token, ready));
     }
 
-    // ---- what a test looks at ----
-
-    /// What the server has sent on this stream, as far as it was logged.
-    pub fn sent(&self, id: SimId) -> &[u8] {
-        &self.conns[id.0 as usize].log
-    }
-
-    /// How much the server has sent on this stream.
-    pub fn sent_len(&self, id: SimId) -> u64 {
-        self.conns[id.0 as usize].sent
-    }
-
-    /// How the server closed this stream, if it did.
-    pub fn closed(&self, id: SimId) -> Option<CloseHow> {
-        self.conns[id.0 as usize].closed
-    }
-
-    /// The server has sent FIN, or closed it, without a reset.
-    pub fn fin_sent(&self, id: SimId) -> bool {
-        let conn = &self.conns[id.0 as usize];
-        conn.fin_sent || conn.closed == Some(CloseHow::Normal)
-    }
-
-    /// The peer got a reset: by [`CloseHow::Reset`], by a close with bytes unread, or because it sent more after the close.
-    pub fn was_reset(&self, id: SimId) -> bool {
-        self.conns[id.0 as usize].cut
-    }
-
-    /// Bytes that came for the server and that it has not read.
-    pub fn unread(&self, id: SimId) -> usize {
-        self.conns[id.0 as usize].unread().len()
-    }
-
-    /// The peer has done all that it had to do.
-    pub fn script_over(&self, id: SimId) -> bool {
-        self.conns[id.0 as usize].script.0.is_empty()
-    }
-
-    /// Streams that the server opened, in order.
-    pub fn outgoing(&self) -> &[(Target, SimId)] {
-        &self.outgoing
-    }
-
-    /// Every stream that there ever was.
-    pub fn streams(&self) -> impl Iterator<Item = SimId> + use<> {
-        (0..self.conns.len() as u32).map(SimId)
-    }
-
-    /// Streams that the server holds open.
-    pub fn open_streams(&self) -> usize {
-        self.conns.iter().filter(|conn| conn.token.is_some() && conn.closed.is_none()).count()
-    }
-
-    /// How often each operation was called.
-    pub fn calls(&self) -> Calls {
-        self.calls
-    }
-
-    /// Milliseconds since the world began.
-    pub fn elapsed_ms(&self) -> u64 {
-        self.now - START
-    }
-
     /// Nothing more will happen by itself, and nothing is to be reported.
     pub fn is_over(&self) -> bool {
         self.agenda.is_empty() && self.ready.is_empty() && self.listeners.iter().all(|l| !l.edge)
@@ -389,7 +326,10 @@ impl World {
             Due::Connected(id) => self.connected(SimId(id)),
             Due::Edge(id, ready) => self.edge_now(SimId(id), Ready(ready)),
             Due::Unblock(id, ready) => {
-                let level = self.conns[id as usize].level(self.now, self.writable(SimId(id)));
+                let writable = self.writable(SimId(id));
+                let conn = &mut self.conns[id as usize];
+                conn.full &= !writable;
+                let level = conn.level(self.now, writable);
                 self.edge_now(SimId(id), Ready(level.0 & (ready | Ready::HANGUP.0)));
             }
             Due::ListenerEdge(listener) => self.listeners[listener].edge = true,

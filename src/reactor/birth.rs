@@ -1,0 +1,50 @@
+//! New sessions that sessions asked for: put into the tables after whoever asked has returned.
+
+use super::context::{App, Birth, Event};
+use super::net::{Net, Ready, Target};
+use super::outcome::{Failure, Op};
+use super::port::Phase;
+use super::token::Token;
+use super::turn::Reactor;
+
+impl<A: App, N: Net> Reactor<A, N> {
+    /// Puts what sessions asked for into the tables.
+    pub(super) fn deliver_births(&mut self) {
+        while let Some(birth) = self.core.births.pop() {
+            match birth {
+                Birth::Spawn(token, session) => {
+                    self.place(token, Some(session), None);
+                    self.event(token, Event::Open);
+                    self.rearm(token);
+                }
+                Birth::Connect(token, session, to) => {
+                    self.place(token, Some(session), None);
+                    self.begin_connect(token, &to);
+                }
+                Birth::Attach(token, to) => self.begin_connect(token, &to),
+            }
+        }
+    }
+
+    fn begin_connect(&mut self, token: Token, to: &Target) {
+        let Some(port) = self.core.ports.get_mut(token).filter(|port| port.phase == Phase::Detached) else {
+            return;
+        };
+        match self.net.connect(to, token) {
+            Ok(stream) => {
+                port.phase = Phase::Connecting;
+                port.ready = Ready::default();
+                if let Target::Tcp(addr) = to {
+                    port.peer = (*addr).into();
+                }
+                self.streams[token.index()] = Some(stream);
+            }
+            Err(fault) => {
+                // Told as if it had failed later: a session that does not detach is closed.
+                port.phase = Phase::Connecting;
+                self.failed(token, Failure { op: Op::Connect, fault });
+            }
+        }
+        self.rearm(token);
+    }
+}
