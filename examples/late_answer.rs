@@ -5,7 +5,7 @@ use evenkeel::http::{Server, Site, Ticket};
 use std::sync::mpsc;
 
 fn primes(below: u32) -> usize {
-    let prime = |n: &u32| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let prime = |n: &u32| (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (2..below).filter(prime).count()
 }
 

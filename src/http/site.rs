@@ -126,6 +126,8 @@ pub struct Site {
     pub(super) path: Vec<u8>,
     pub(super) chunk: Vec<u8>,
     pub(super) post: Post,
+    // Boxes: what is kept is handed on as it is, without being moved.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<Exchange>>,
 }
 
