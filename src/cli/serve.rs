@@ -51,7 +51,8 @@ fn command_hint(dir: Option<&Path>) -> String {
     }
 }
 
-/// How often a drain says what it waits for.
+/// When a drain first says what it waits for, and how often then.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
 /// How long the last lines of the logs may take to be written.
@@ -127,6 +128,14 @@ impl Logs {
 }
 
 fn serve(config: &Config, logs: &Logs, world: &mut World<'_>) -> u8 {
+    // Before anybody is told that it runs: a signal that came earlier would end it without a word.
+    let wakes = match signals() {
+        Ok(wakes) => wakes,
+        Err(error) => {
+            let _ = writeln!(world.stderr, "error: signals cannot be handled: {error}");
+            return EXIT_FAILED;
+        }
+    };
     let access = logs.access.as_ref().map(LogWriter::queue);
     let server = match Server::start(config, access) {
         Ok(server) => server,
@@ -145,13 +154,7 @@ fn serve(config: &Config, logs: &Logs, world: &mut World<'_>) -> u8 {
         }
     }
     let _ = world.stdout.flush();
-    match supervise(&server, logs, config) {
-        Ok(()) => {}
-        Err(error) => {
-            let _ = writeln!(world.stderr, "error: signals cannot be handled: {error}");
-            return EXIT_FAILED;
-        }
-    }
+    supervise(&server, &wakes, logs, config);
     match server.wait() {
         Ok(()) => {
             log::info!("ended");
@@ -165,15 +168,14 @@ fn serve(config: &Config, logs: &Logs, world: &mut World<'_>) -> u8 {
 }
 
 /// Drains on the first signal, stops on the second; says what it waits for. Returns when every worker has ended.
-fn supervise(server: &Server, logs: &Logs, config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+fn supervise(server: &Server, wakes: &mpsc::Receiver<Asked>, logs: &Logs, config: &Config) {
     let (lag, limit) = (config.server.drain_lag, config.server.drain_timeout);
-    let wakes = signals()?;
     loop {
         match wakes.recv_timeout(Duration::from_secs(1)) {
             Ok(Asked::End) => break,
             Ok(Asked::Reopen) => logs.reopen(),
             Ok(Asked::Summary) => log::info!("{}", server.survey(SURVEY_PATIENCE)),
-            Err(_) if server.is_finished() => return Ok(()),
+            Err(_) if server.is_finished() => return,
             Err(_) => {}
         }
     }
@@ -181,25 +183,24 @@ fn supervise(server: &Server, logs: &Logs, config: &Config) -> Result<(), Box<dy
     server.turn_unready();
     if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Asked::End)) {
         server.stop();
-        return Ok(());
+        return;
     }
     server.drain(limit);
     let watch = Stopwatch::start();
-    let mut reported = Duration::ZERO;
+    let mut report_at = FIRST_REPORT;
     while !server.is_finished() {
         if let Ok(Asked::End) = wakes.recv_timeout(Duration::from_millis(20)) {
             log::warn!("a second signal: {} connections are cut", server.connections());
             server.stop();
-            return Ok(());
+            return;
         }
-        if watch.elapsed() >= reported + DRAIN_REPORT {
-            reported = watch.elapsed();
+        if watch.elapsed() >= report_at {
+            report_at += DRAIN_REPORT;
             let waits = server.survey(SURVEY_PATIENCE).to_string();
-            log::info!("draining for {} s, waiting for {waits}", reported.as_secs());
+            log::info!("draining for {} s, waiting for {waits}", watch.elapsed().as_secs());
         }
     }
     log::info!("drained in {} ms", watch.elapsed().as_millis());
-    Ok(())
 }
 
 /// Ctrl-C by `ctrlc`; what a service manager sends by `signal-hook`. SIGPIPE is ignored by Rust's runtime.
