@@ -80,6 +80,10 @@ pub trait Subject {
     fn reasons(app: &Self::App) -> Vec<<Self::App as App>::Reason>;
     /// A reason in words, without the name of its fault.
     fn words(reason: &<Self::App as App>::Reason) -> String;
+    /// What the peer got, in a form that can be written down; part of it must come out as a beginning of the whole.
+    fn shown(sent: Vec<u8>) -> Vec<u8> {
+        sent
+    }
 }
 
 /// Runs every cell; says how many.
@@ -117,7 +121,7 @@ fn cell<S: Subject, const R: bool>(
     let stream = reactor.net().streams().next();
     let got = (S::reasons(reactor.app()), stream.and_then(|id| reactor.net().closed(id)));
     assert_eq!(got, (vec![expect.reason], expect.close), "{what}");
-    let sent = stream.map(|id| reactor.net().sent(id).to_vec()).unwrap_or_default();
+    let sent = S::shown(stream.map(|id| reactor.net().sent(id).to_vec()).unwrap_or_default());
     // A reset throws away what chaos kept from being sent before.
     let part = chaos != Chaos::NONE && expect.close == Some(CloseHow::Reset);
     let all = expect.sent.as_bytes();
