@@ -567,3 +567,23 @@ fn in_chaos_with_both_ends_joined_every_message_comes_back_once_in_order() {
         assert!(world.app().reasons().iter().all(|reason| *reason == Reason::WsClosed), "seed {seed}");
     }
 }
+
+#[test]
+fn a_room_of_ten_thousand_costs_one_note_and_one_write_a_member_and_batch() {
+    let mut app = Duo::new(0, 1);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app, Settings { max_connections: 20_000, ..Settings::default() });
+    let members: Vec<SimId> = (0..10_000).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    run_for_unchecked(&mut world, 100);
+    let before = (*world.counters(), world.net().calls().writes);
+    for (n, member) in members.iter().enumerate().take(20) {
+        let burst: Vec<u8> = (0..5).flat_map(|k| text(&format!("{:0>128}", 5 * n + k))).collect();
+        world.net_mut().go_on(*member, Script::new().send(burst));
+        run_for_unchecked(&mut world, 10);
+    }
+    let after = world.counters();
+    assert_eq!(after.notes - before.0.notes, 20 * 10_000);
+    assert_eq!(world.net().calls().writes - before.1, 20 * 9_999);
+    assert_eq!(numbers(world.net().sent(members[9_999])), (0..100).collect::<Vec<_>>());
+}
