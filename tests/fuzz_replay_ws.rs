@@ -16,7 +16,7 @@ fn any_bytes_make_sessions_that_end_and_send_only_what_is_legal() {
     for seed in std::fs::read_dir(folder).unwrap() {
         ws_session::run(&std::fs::read(seed.unwrap().path()).unwrap());
     }
-    for round in 0..400 {
+    for round in 0..2000 {
         let mut random = Random::new(round);
         let len = random.up_to(1500);
         let data: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
