@@ -58,21 +58,34 @@ impl ws::Handler for Any {
     }
 }
 
+/// Text that is UTF-8, but for a rare one.
+fn words(bytes: &mut Bytes<'_>, arg: u8) -> Vec<u8> {
+    let all = if arg == 125 { 0xff } else { 0x7f };
+    bytes.some(usize::from(arg % 126)).iter().map(|byte| byte & all).collect()
+}
+
 fn act(script: Script, bytes: &mut Bytes<'_>) -> Script {
-    const OPCODES: [Opcode; 4] = [Opcode::Text, Opcode::Binary, Opcode::Continuation, Opcode::Ping];
     let (kind, arg) = (bytes.next(), bytes.next());
     match kind % 16 {
-        0..=4 => {
-            let opcode = OPCODES[usize::from(kind >> 4) % 4];
-            let payload = bytes.some(usize::from(arg % 126));
-            script.send(masked(opcode, opcode.is_control() || arg < 200, payload))
+        0 | 1 => script.send(masked(Opcode::Text, true, &words(bytes, arg))),
+        2 => script.send(masked(Opcode::Binary, true, bytes.some(usize::from(arg % 126)))),
+        3 => {
+            let first = masked(Opcode::Text, false, &words(bytes, arg));
+            let between = masked(Opcode::Ping, true, bytes.some(usize::from(kind >> 4)));
+            let last = masked(Opcode::Continuation, true, &words(bytes, kind >> 4));
+            match arg {
+                0..=220 => script.send(first).send(between).wait(u64::from(arg)).send(last),
+                221..=240 => script.send(first),
+                _ => script.send(last),
+            }
         }
-        5 => script.send(masked(Opcode::Binary, arg % 2 == 0, &vec![arg; usize::from(arg) * 100])),
+        4 => script.send(masked(Opcode::Ping, true, bytes.some(usize::from(arg % 126)))),
+        5 => script.send(masked(Opcode::Binary, true, &vec![arg; usize::from(arg) * 80])),
         6 => script.send(masked(Opcode::Pong, true, b"")),
-        7 if arg % 4 == 0 => script.send(masked(Opcode::Close, true, &[3, 232])),
-        8 => script.send(bytes.some(usize::from(arg % 16))),
+        7 if arg % 8 == 0 => script.send(masked(Opcode::Close, true, &[3, 232])),
+        8 if arg % 16 == 0 => script.send(bytes.some(usize::from(arg / 16))),
         9 => {
-            let frame = masked(Opcode::Text, true, bytes.some(usize::from(arg % 20)));
+            let frame = masked(Opcode::Text, true, &words(bytes, arg % 20));
             let cut = usize::from(kind >> 4).min(frame.len());
             script.send(&frame[..cut]).wait(3).send(&frame[cut..])
         }
