@@ -11,6 +11,7 @@ use super::net::{Net, Ready};
 use super::outbox::{Cork, MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
 use super::port::{Flags, Phase};
+use super::secure::seal_front;
 use super::token::Token;
 use super::turn::Reactor;
 use std::io::IoSlice;
@@ -31,7 +32,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         port.flags.set(Flags::QUEUED, false);
         let before = (self.core.counters.moved(), port.ready, port.phase);
         match port.phase {
-            Phase::Detached | Phase::Handshaking => {}
+            Phase::Detached => {}
+            Phase::Handshaking => self.run_handshaking(token),
             Phase::Connecting => self.run_connecting(token),
             Phase::Open | Phase::ReadOnly => self.run_open(token),
             Phase::Flushing => self.run_flushing(token),
@@ -79,7 +81,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    fn run_open(&mut self, token: Token) {
+    pub(super) fn run_open(&mut self, token: Token) {
         self.flush_open(token);
         for turn in 0..=READS {
             let Some(port) = self.core.ports.get_mut(token) else { return };
@@ -101,6 +103,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             }
             match show {
                 true => self.show_kept(token),
+                false if port.tls.is_some() => self.read_tls(token),
                 false => self.read(token),
             }
         }
@@ -182,7 +185,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    fn show_buffer(&mut self, token: Token, mut buffer: Buffer) {
+    pub(super) fn show_buffer(&mut self, token: Token, mut buffer: Buffer) {
         let Some(Some(session)) = self.sessions.get_mut(token.index()) else {
             return self.core.pool.give(buffer);
         };
@@ -201,7 +204,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.after_callback(token, step);
     }
 
-    fn show_scratch(&mut self, token: Token, n: usize) {
+    pub(super) fn show_scratch(&mut self, token: Token, n: usize) {
         let Some(Some(session)) = self.sessions.get_mut(token.index()) else { return };
         let mut input = Input::new(&mut self.scratch[..n]);
         let mut cx = Cx { me: token, core: &mut self.core, host: &mut self.net };
@@ -265,7 +268,10 @@ impl<A: App, N: Net> Reactor<A, N> {
             }
         };
         let mut sent = 0;
-        if direct && let Some(Some(stream)) = self.streams.get_mut(token.index()) {
+        if direct
+            && port.tls.is_none()
+            && let Some(Some(stream)) = self.streams.get_mut(token.index())
+        {
             match write_cork(&mut self.net, stream, &core.cork) {
                 Io::Done(n) => sent = n,
                 Io::WouldBlock => port.ready.clear(Ready::WRITABLE),
@@ -323,6 +329,15 @@ impl<A: App, N: Net> Reactor<A, N> {
             if budget == 0 {
                 more_to_do = true;
                 break;
+            }
+            if let Some(tls) = &mut port.tls
+                && !outbox.has_sealed()
+            {
+                let last = port.phase == Phase::Flushing;
+                let pool = &mut self.core.pool;
+                if !seal_front(&mut self.net, tls, outbox, &mut self.scratch, pool, last)? {
+                    break;
+                }
             }
             match send_front(&mut self.net, stream, outbox, budget) {
                 Io::Done(n) if n > 0 => {

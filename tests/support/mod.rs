@@ -4,6 +4,8 @@
 pub mod echo;
 pub mod matrix;
 pub mod scenarios;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 
 use evenkeel::reactor::net::sim::SimNet;
