@@ -1,10 +1,12 @@
 //! One worker of the server: what its sessions share.
 
 use super::session::Session;
+use super::tls::Store;
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::Reason;
-use crate::reactor::{Admit, App, AppCx, CloseHow, End, ListenerId, Peer, Phase, Token};
+use crate::reactor::{Admit, App, AppCx, CloseHow, End, ListenerId, Peer, Phase, TlsSide, Token};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 /// Words between sessions of a worker.
@@ -44,12 +46,15 @@ impl std::fmt::Display for Survey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Http,
+    Https,
 }
 
 /// The program of one reactor.
 pub struct Worker {
     pub(super) site: Site,
     pub(super) roles: Vec<(ListenerId, Role)>,
+    /// Certificates, if any listener speaks TLS.
+    pub(super) tls: Option<Arc<Store>>,
 }
 
 impl Worker {
@@ -77,6 +82,13 @@ impl App for Worker {
     fn admit(&mut self, listener: ListenerId, _: &Peer, _: &mut AppCx<'_, Self>) -> Admit<Session> {
         match self.roles.iter().find(|(id, _)| *id == listener) {
             Some((_, Role::Http)) => Admit::Serve(Session::Http(http::Connection::new(false))),
+            Some((_, Role::Https)) => match &self.tls {
+                Some(store) => {
+                    let session = Session::Http(http::Connection::new(true));
+                    Admit::ServeTls(session, TlsSide::Server(store.get()))
+                }
+                None => Admit::Refuse(CloseHow::Reset),
+            },
             None => Admit::Refuse(CloseHow::Reset),
         }
     }

@@ -5,6 +5,7 @@ mod build;
 mod run;
 mod session;
 pub mod settings;
+pub mod tls;
 pub mod welcome;
 
 pub use app::{Message, Note, Worker};

@@ -5,9 +5,10 @@
 
 use super::app::{Message, Role, Survey, Worker};
 use super::build;
-use super::settings::{Address, Config};
+use super::settings::{Address, Config, Tls};
+use super::tls::{self, Store, Tickets, TlsError};
 use crate::http::Late;
-use crate::reactor::net::os::OsListener;
+use crate::reactor::net::os::{OsListener, calendar};
 use crate::reactor::{Gauge, Handle, OsNet, Reactor, Target, Workers};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,8 @@ use std::time::Duration;
 pub enum RunError {
     /// An address cannot be listened on.
     Listen(Address, io::Error),
+    /// Certificates or keys cannot be used; all that is wrong with them.
+    Tls(Vec<TlsError>),
     /// Something else that was needed at the start could not be had.
     Start(io::Error),
     /// A worker failed while it ran.
@@ -33,6 +36,7 @@ impl RunError {
             RunError::Listen(_, error) | RunError::Start(error) => {
                 error.kind() == io::ErrorKind::PermissionDenied
             }
+            RunError::Tls(errors) => errors.iter().all(|error| error.denied),
             RunError::Worker(_) => false,
         }
     }
@@ -42,6 +46,10 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Listen(at, error) => write!(f, "cannot listen on {at}: {}", advice(at, error)),
+            RunError::Tls(errors) => {
+                let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                f.write_str(&all.join("; "))
+            }
             RunError::Start(error) => write!(f, "cannot start: {error}"),
             RunError::Worker(error) => write!(f, "a worker ended: {error}"),
         }
@@ -73,6 +81,22 @@ pub struct Server {
     workers: Workers,
     addresses: Vec<Address>,
     gauge: Gauge,
+    tls: Option<Certificates>,
+}
+
+/// What handshakes are played by, and what it takes to replace that.
+#[derive(Debug)]
+struct Certificates {
+    store: Arc<Store>,
+    tickets: Tickets,
+}
+
+impl Certificates {
+    fn load(settings: &Tls) -> Result<Certificates, Vec<TlsError>> {
+        let tickets = Tickets::new().map_err(tls::no_randomness)?;
+        let loaded = tls::load(settings, calendar(), &tickets)?;
+        Ok(Certificates { store: Arc::new(Store::new(loaded.config)), tickets })
+    }
 }
 
 impl Server {
@@ -82,8 +106,12 @@ impl Server {
         for listener in config.http_listeners() {
             let bound =
                 bind(&listener.address).map_err(|error| RunError::Listen(listener.address.clone(), error))?;
-            listeners.push((Role::Http, bound));
+            listeners.push((if listener.tls { Role::Https } else { Role::Http }, bound));
         }
+        let tls = match listeners.iter().any(|(role, _)| *role == Role::Https) {
+            true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
+            false => None,
+        };
         let addresses = listeners.iter().map(|(_, listener)| address(listener)).collect::<io::Result<_>>();
         let addresses = addresses.map_err(RunError::Start)?;
         let count = match config.server.workers {
@@ -91,7 +119,7 @@ impl Server {
             n => n,
         };
         let gauge = Gauge::default();
-        let mut server = Server { handles: Vec::new(), workers: Workers::default(), addresses, gauge };
+        let mut server = Server { handles: Vec::new(), workers: Workers::default(), addresses, gauge, tls };
         for n in 0..count {
             let mut shared = Vec::new();
             for (role, listener) in &listeners {
@@ -117,9 +145,10 @@ impl Server {
         listeners: Vec<(Role, OsListener)>,
     ) -> io::Result<Handle<Message>> {
         let gauge = self.gauge.clone();
+        let tls = self.tls.as_ref().map(|tls| tls.store.clone());
         let (to, from) = mpsc::channel();
         self.workers.start(format!("worker-{n}"), move || {
-            let built = reactor(&config, gauge, listeners);
+            let built = reactor(&config, gauge, listeners, tls);
             match built {
                 Ok(mut reactor) => {
                     // Whoever started us waits for this.
@@ -133,6 +162,16 @@ impl Server {
             }
         })?;
         from.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended before it began")))
+    }
+
+    /// Reads certificates and keys again; handshakes from now on use them. If anything is wrong, nothing changes. Nothing to do
+    /// for a server without a TLS listener.
+    pub fn reload_tls(&self, settings: &Tls) -> Result<(), Vec<TlsError>> {
+        if let Some(certificates) = &self.tls {
+            let loaded = tls::load(settings, calendar(), &certificates.tickets)?;
+            certificates.store.replace(loaded.config);
+        }
+        Ok(())
     }
 
     /// Where it listens; a port 0 has become the one that was chosen.
@@ -185,10 +224,11 @@ fn reactor(
     config: &Config,
     gauge: Gauge,
     listeners: Vec<(Role, OsListener)>,
+    tls: Option<Arc<Store>>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
     let site = build::site(config, &mut net)?;
-    let worker = Worker { site, roles: Vec::new() };
+    let worker = Worker { site, roles: Vec::new(), tls };
     let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), gauge);
     let handle = reactor.handle();
     let post = move |late: Late| match handle.post(Message::Late(late)) {
