@@ -157,7 +157,11 @@ impl<A: App, N: Net> Reactor<A, N> {
         let mut out = Vec::new();
         let plain = tls.open(&mut self.scratch[..RECORD + len], &mut out, pool);
         let agreed = port.phase == Phase::Handshaking && tls.is_up();
-        if tls.due.is_some() {
+        if let Some(due) = tls.due {
+            if matches!(due, Due::Fault(_)) {
+                // Nothing may follow our alert, not even answers to what stood before the fault.
+                tls.kill();
+            }
             // It is told when all before it was shown; until then it counts as something to be read.
             port.ready = port.ready.with(Ready::READABLE);
         }

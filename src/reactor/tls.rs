@@ -184,7 +184,7 @@ impl Tls {
             Conn::Server(conn) => conn,
             Conn::Client(conn) => conn,
         };
-        if self.state == State::Handshaking {
+        if common.is_handshaking() {
             return None;
         }
         let version = match common.protocol_version()? {

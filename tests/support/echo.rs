@@ -7,16 +7,21 @@
 //! | `hold MS` | at the peer's FIN: waits so long, sends `late`, and closes |
 //! | `note` | a note to itself; `noted` when it comes |
 //! | `dial WORD` | asks the upstream to echo WORD; sends what it answered |
+//! | `file NAME` | sends `file:` and the file |
 //! | `detach MS` | lets the stream go, and ends after so long |
 //! | `quit` | sends `bye` and closes |
 //! | `hush` | closes without a word |
 //! | `abort` | resets |
 //! | anything else | is sent back |
 
+use evenkeel::reactor::Part;
+use evenkeel::reactor::net::{Links, RelPath};
 use evenkeel::reactor::{
     Admit, App, AppCx, Close, CloseHow, Cx, Deadline, End, Event, Failure, Fault, Input, ListenerId, Op,
     Peer, PortReason, Pressure, Session, Step, Target, Timer, TlsFault, TlsSide, Token,
 };
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -92,6 +97,8 @@ pub struct EchoApp {
     pub evictable: bool,
     /// Speak TLS with whoever connects.
     pub tls: Option<TlsSide>,
+    /// Speak TLS with whomever a session dials.
+    pub dial_tls: Option<TlsSide>,
     /// Answer what is not TLS with this, in plaintext.
     pub plain_answer: Option<&'static str>,
     /// What was agreed with those who were served.
@@ -262,6 +269,13 @@ impl Echo {
                 cx.set_deadline(Timer::Phase, Duration::from_millis(number));
                 return Step::Detach(CloseHow::Normal);
             }
+            "file" => {
+                let root = cx.host().open_root(Path::new("/")).unwrap();
+                let path = RelPath::new(rest.as_bytes()).unwrap();
+                let (file, stat) = cx.host().open(&root, path, Links::Refuse).unwrap();
+                cx.write(b"file:\n");
+                cx.write_part(Part::File(Arc::new(file), 0..stat.len));
+            }
             "quit" => {
                 cx.write(b"bye\n");
                 return Step::Close(Close::Graceful, Reason::Quit);
@@ -282,6 +296,10 @@ impl Echo {
                 Step::Continue
             }
             (_, Some(errand)) => {
+                if let (Some(side), None) = (&app.dial_tls, cx.tls()) {
+                    cx.start_tls(side.clone());
+                    return Step::Continue;
+                }
                 self.state = State::Asking;
                 cx.set_deadline(Timer::Phase, IDLE);
                 cx.write(&errand.ask);

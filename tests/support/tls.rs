@@ -77,6 +77,10 @@ pub struct Client {
     /// After so many bytes of ciphertext nothing more is sent.
     pub cut_after: usize,
     pub said: usize,
+    /// The byte at this place of the ciphertext is changed by these bits.
+    pub break_at: Option<(usize, u8)>,
+    /// Bytes that came behind an error.
+    pub left: usize,
 }
 
 impl Client {
@@ -87,7 +91,8 @@ impl Client {
         config: Arc<ClientConfig>,
     ) -> Client {
         let id = reactor.net_mut().arrive(listener, script);
-        let conn = ClientConnection::new(config, name()).unwrap();
+        let mut conn = ClientConnection::new(config, name()).unwrap();
+        conn.set_buffer_limit(None);
         let (got, error) = (Vec::new(), None);
         Client {
             conn,
@@ -99,6 +104,8 @@ impl Client {
             piece: usize::MAX,
             cut_after: usize::MAX,
             said: 0,
+            break_at: None,
+            left: 0,
         }
     }
 
@@ -124,11 +131,17 @@ impl Client {
             }
             self.got.extend(all);
         }
+        self.left += left.len();
         let mut out = Vec::new();
         while self.conn.wants_write() {
             self.conn.write_tls(&mut out).unwrap();
         }
         out.truncate(self.cut_after.saturating_sub(self.said));
+        if let Some((at, bits)) = self.break_at
+            && let Some(byte) = at.checked_sub(self.said).and_then(|at| out.get_mut(at))
+        {
+            *byte ^= bits;
+        }
         self.said += out.len();
         let script = out.chunks(self.piece).fold(Script::new(), |script, piece| {
             let script = script.send(piece);
@@ -144,7 +157,8 @@ impl Client {
     pub fn talk<A: App, const R: bool>(&mut self, reactor: &mut Reactor<A, SimNet<R>>, ms: u64) {
         let mut quiet_since = reactor.net().elapsed_ms();
         for _ in 0..2_000_000 {
-            if self.step(reactor) {
+            // A peer that still has something to do is not quiet.
+            if self.step(reactor) || !reactor.net().script_over(self.id) {
                 quiet_since = reactor.net().elapsed_ms();
             }
             let now = reactor.net().elapsed_ms();
