@@ -232,8 +232,9 @@ impl<A: App, N: Net> Reactor<A, N> {
     }
 
     fn after_callback(&mut self, token: Token, step: StepOf<A>) {
+        let last = matches!(step, Step::Close(Close::Graceful, _));
         if !self.core.cork.is_empty()
-            && let Err(fault) = self.send_cork(token)
+            && let Err(fault) = self.send_cork(token, last)
         {
             return match step {
                 Step::Continue => self.failed(token, Failure { op: Op::Write, fault }),
@@ -252,8 +253,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    /// Sends straight from the cork; what the kernel refuses waits in the outbox.
-    fn send_cork(&mut self, token: Token) -> Result<(), Fault> {
+    /// Sends straight from the cork; what the kernel refuses waits in the outbox. Under TLS all of it does, to be sealed there; the
+    /// `last` of it until it can be sealed together with our goodbye.
+    fn send_cork(&mut self, token: Token, last: bool) -> Result<(), Fault> {
         let core = &mut self.core;
         let Some(port) = core.ports.get_mut(token) else {
             core.cork.clear();
@@ -304,6 +306,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             return Ok(());
         }
         match direct {
+            // `close` flushes at once.
+            true if last && port.tls.is_some() => return Ok(()),
             true => self.flush(token)?,
             // Otherwise the edge that is owed queues it.
             false if port.ready.has(Ready::WRITABLE) => core.enqueue(token),

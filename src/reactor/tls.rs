@@ -15,7 +15,7 @@
 //! 3. What waits is plaintext; one chunk of ciphertext at most stands in front of it.
 //! 4. The bytes that rustls is shown always begin with those that it has not discarded: it remembers places in them.
 
-mod fault;
+mod errors;
 
 use super::buffer::{Buffer, BufferPool};
 use super::outcome::{Fault, TlsFault};
@@ -129,7 +129,7 @@ impl Tls {
                 UnbufferedClientConnection::new(config, name).map(Conn::Client)
             }
         };
-        let conn = conn.map_err(|error| Fault::Tls(fault::of(&error)))?;
+        let conn = conn.map_err(|error| Fault::Tls(errors::of(&error)))?;
         Ok(Tls { conn, state: State::Handshaking, fresh: true, incoming: None, due: None, deadline })
     }
 
@@ -366,7 +366,7 @@ impl Opening {
             self.at = (self.at + discard).min(data.len());
             if let Some(error) = failed {
                 log::debug!("TLS: {error}");
-                self.due = Some(Due::Fault(fault::of(&error)));
+                self.due = Some(Due::Fault(errors::of(&error)));
                 return alert(conn, &mut data[self.at..], out);
             }
             if !again {
