@@ -6,11 +6,17 @@
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(any(feature = "http", feature = "ws", feature = "tcp"))]
+pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "ws", feature = "tcp"))]
 pub mod observe;
 pub mod reactor;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "tcp")]
+pub mod tcp;
 pub mod wire;
+#[cfg(feature = "ws")]
+pub mod ws;

@@ -3,6 +3,7 @@
 mod support;
 
 use evenkeel::reactor::net::sim::Chaos;
+use support::http::Http;
 use support::matrix;
 use support::transport::Transport;
 
@@ -15,14 +16,22 @@ fn the_transport_does_on_each_hit_what_the_table_says() {
 }
 
 #[test]
+fn http_does_on_each_hit_what_the_table_says() {
+    assert!(matrix::run::<Http, true>(Chaos::NONE) > 200);
+}
+
+#[test]
 fn where_a_short_read_proves_nothing_the_table_holds_as_well() {
     matrix::run::<Transport, false>(Chaos::NONE);
+    matrix::run::<Http, false>(Chaos::NONE);
 }
 
 #[test]
 fn under_chaos_the_table_holds_as_well() {
     matrix::run::<Transport, true>(MILD);
     matrix::run::<Transport, false>(MILD);
+    matrix::run::<Http, true>(MILD);
+    matrix::run::<Http, false>(MILD);
 }
 
 #[test]
@@ -34,6 +43,7 @@ fn the_page_of_faults_is_up_to_date() {
          A cell says the reason that is counted, how the stream ends, and all that the peer got.\n\n",
     );
     page.push_str(&matrix::page::<Transport>());
+    page.push_str(&matrix::page::<Http>());
     if std::env::var_os("EVENKEEL_WRITE_FAULTS").is_some() {
         std::fs::write(path, &page).unwrap();
     }

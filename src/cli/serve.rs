@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGQUIT, SIGTERM};
 
 use super::args::Options;
 use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, EXIT_USAGE, World, command, load, refuse};
 use crate::config::{Errors, Loaded, Origin, Reason, nearest};
+use crate::reactor::net::os::Stopwatch;
 use crate::server::Server;
 use crate::server::settings::Address;
 
@@ -49,11 +50,8 @@ fn command_hint(dir: Option<&Path>) -> String {
 /// How often a drain says what it waits for.
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
-/// What the main thread waits for.
-enum Wake {
-    Signal,
-    Ended,
-}
+/// Somebody asks for the end.
+struct Asked;
 
 /// Starts the server and waits for its end, or for a signal that asks for it.
 fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
@@ -101,46 +99,46 @@ fn supervise(server: &Server, lag: Duration, limit: Duration) -> Result<(), Box<
     let wakes = signals()?;
     loop {
         match wakes.recv_timeout(Duration::from_secs(1)) {
-            Ok(Wake::Signal) => break,
-            Ok(Wake::Ended) | Err(_) if server.is_finished() => return Ok(()),
-            Ok(Wake::Ended) | Err(_) => {}
+            Ok(Asked) => break,
+            Err(_) if server.is_finished() => return Ok(()),
+            Err(_) => {}
         }
     }
     log::info!("draining: {} connections, at most {} s", server.connections(), limit.as_secs());
-    if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Wake::Signal)) {
+    if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Asked)) {
         server.stop();
         return Ok(());
     }
     server.drain(limit);
-    let began = Instant::now();
+    let watch = Stopwatch::start();
     let mut reported = Duration::ZERO;
     while !server.is_finished() {
-        if let Ok(Wake::Signal) = wakes.recv_timeout(Duration::from_millis(20)) {
+        if let Ok(Asked) = wakes.recv_timeout(Duration::from_millis(20)) {
             log::warn!("a second signal: {} connections are cut", server.connections());
             server.stop();
             return Ok(());
         }
-        if began.elapsed() >= reported + DRAIN_REPORT {
-            reported = began.elapsed();
+        if watch.elapsed() >= reported + DRAIN_REPORT {
+            reported = watch.elapsed();
             let waits = server.survey(Duration::from_millis(200)).to_string();
             log::info!("draining for {} s, waiting for {waits}", reported.as_secs());
         }
     }
-    log::info!("drained in {} ms", began.elapsed().as_millis());
+    log::info!("drained in {} ms", watch.elapsed().as_millis());
     Ok(())
 }
 
 /// Ctrl-C by `ctrlc`; what a service manager sends by `signal-hook`. SIGPIPE is ignored by Rust's runtime.
-fn signals() -> Result<mpsc::Receiver<Wake>, Box<dyn std::error::Error>> {
+fn signals() -> Result<mpsc::Receiver<Asked>, Box<dyn std::error::Error>> {
     let (to, from) = mpsc::channel();
     let interrupt = to.clone();
     ctrlc::set_handler(move || {
-        let _ = interrupt.send(Wake::Signal);
+        let _ = interrupt.send(Asked);
     })?;
     let mut asked = signal_hook::iterator::Signals::new([SIGTERM, SIGQUIT])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in asked.forever() {
-            let _ = to.send(Wake::Signal);
+            let _ = to.send(Asked);
         }
     })?;
     Ok(from)

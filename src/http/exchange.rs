@@ -66,8 +66,8 @@ pub(super) struct Exchange {
     pub limit: u64,
     /// Start of the window over which the body's rate is measured, and `received` then.
     pub window: (Millis, u64),
-    /// The upload waits for a nudge.
-    pub held: bool,
+    /// Since when the upload waits for a nudge.
+    pub held: Option<Millis>,
     pub terms: Terms,
     pub sent: Sent,
     pub producer: Option<Box<dyn Body>>,
@@ -87,7 +87,7 @@ impl Default for Exchange {
             received: 0,
             limit: 0,
             window: (Millis(0), 0),
-            held: false,
+            held: None,
             terms: Terms {
                 version: Version::Http11,
                 head_only: false,

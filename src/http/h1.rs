@@ -41,8 +41,10 @@ pub enum Outcome {
 enum Next {
     /// Look at the input again.
     Again,
-    /// More has to come first.
+    /// More has to come first: the deadlines of the state begin anew.
     Wait,
+    /// Nothing has changed: the deadlines stand.
+    Stay,
     /// That was it.
     End(Outcome),
 }
@@ -102,17 +104,19 @@ impl Connection {
             let next = match self.state {
                 State::Fresh | State::Idle | State::Head => self.read_head(input, &mut on),
                 State::Body | State::Upload => self.read_body(input, &mut on),
-                State::Late | State::Stream | State::Sending => {
-                    // Invariant 1. Without input, reading goes on, so that a reset or an EOF is seen.
-                    if !input.is_empty() {
-                        on.cx.set_reading(false);
-                    }
-                    Next::Wait
-                }
+                State::Late | State::Stream | State::Sending => Next::Wait,
             };
             match next {
                 Next::Again => {}
-                Next::Wait => return self.rest(&mut on),
+                Next::Wait => {
+                    // Invariant 1. Without input, reading goes on, so that a reset or an EOF is seen.
+                    let busy = matches!(self.state, State::Late | State::Stream | State::Sending);
+                    if busy && !input.is_empty() {
+                        on.cx.set_reading(false);
+                    }
+                    return self.rest(&mut on);
+                }
+                Next::Stay => return Outcome::Step(Step::Continue),
                 Next::End(outcome) => return outcome,
             }
         }
@@ -138,6 +142,7 @@ impl Connection {
                 on.cx.set_reading(true);
                 on.cx.show_again();
             }
+            Next::Stay => return Outcome::Step(Step::Continue),
             Next::Wait => {}
         }
         self.rest(&mut on)
@@ -146,16 +151,22 @@ impl Connection {
     fn hit<A: Service>(&mut self, hit: Hit, on: &mut On<'_, '_, A>) -> Next {
         self.eof |= hit == Hit::Eof;
         match verdict(self.state, hit) {
-            Verdict::Ignore => Next::Wait,
-            Verdict::Last | Verdict::LastLook => {
+            Verdict::Ignore => Next::Stay,
+            Verdict::Last => {
+                self.last = true;
+                Next::Stay
+            }
+            Verdict::LastLook => {
                 self.last = true;
                 Next::Wait
             }
             Verdict::CheckRate => self.check_rate(on),
             Verdict::Answer(status, reason) => self.refuse(status, "The request took too long.", reason, on),
             Verdict::Close(close, reason) => {
-                let reason =
-                    if self.last && reason == Reason::IdleTimeout { Reason::Drained } else { reason };
+                // The last look is over.
+                let looked =
+                    self.last && matches!((self.state, hit), (State::Fresh | State::Idle, Hit::Timeout(_)));
+                let reason = if looked { Reason::Drained } else { reason };
                 self.report_cut(reason, on);
                 Next::close(close, reason)
             }
@@ -197,15 +208,15 @@ impl Connection {
                 next
             }
             Ok(Parsed::Partial) => {
-                if self.state != State::Head && scan.has_begun() {
-                    self.state = State::Head;
-                    on.cx.set_deadline(Timer::Total, on.app.site().options.head_timeout);
+                // Empty lines before a request are not one (RFC 9112, section 2.2).
+                if self.state == State::Head || !scan.has_begun() {
+                    return Next::Wait;
                 }
-                if self.exchange.is_none() {
-                    let mut exchange = on.app.site().take_exchange();
-                    (exchange.scan, exchange.began) = (fresh, on.cx.now());
-                    self.exchange = Some(exchange);
-                }
+                self.state = State::Head;
+                on.cx.set_deadline(Timer::Total, on.app.site().options.head_timeout);
+                let mut exchange = on.app.site().take_exchange();
+                (exchange.scan, exchange.began) = (fresh, on.cx.now());
+                self.exchange = Some(exchange);
                 Next::Wait
             }
             Err(reject) => self.reject(reject, on),

@@ -4,22 +4,33 @@
 //! connection machine is `h1.rs`.
 
 mod clock;
+mod escape;
 mod exchange;
 pub mod fault;
+pub mod files;
 mod h1;
+#[cfg(test)]
+mod harness;
 mod late;
+mod mime;
 pub mod pages;
+mod redirect;
 mod reply;
 mod request;
+mod respond;
 pub mod router;
 mod serve;
 mod site;
 
 pub use clock::Clock;
+pub use files::{Files, FilesOptions};
 pub use h1::{Connection, Outcome};
 pub use late::{Late, Post, Ticket};
+pub use pages::Pages;
+pub use redirect::{Redirect, RedirectError};
 pub use reply::{
     Accepting, Answer, Body, BodyPolicy, Flow, Handler, Prebuilt, Reply, Responder, Sent, Terms, Upload,
 };
 pub use request::{MAX_PARAMS, Params, Request};
+pub use respond::Respond;
 pub use site::{Exchanged, Options, Service, Site};

@@ -5,6 +5,7 @@
 
 use super::clock::Clock;
 use super::late::Ticket;
+use super::pages::Pages;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Part};
 use crate::wire::http::Version;
@@ -131,6 +132,7 @@ pub struct Responder<'a> {
     pub(super) cork: &'a mut Cork,
     pub(super) host: &'a mut dyn Host,
     pub(super) clock: &'a Clock,
+    pub(super) pages: &'a Pages,
     pub(super) terms: Terms,
     pub(super) sent: &'a mut Sent,
     pub(super) ticket: &'a dyn Fn() -> Ticket,
@@ -177,6 +179,8 @@ impl<'a> Responder<'a> {
 
     /// The answer will come later, by the [`Ticket`], most often from another thread.
     pub fn later(self) -> Reply {
+        // Whoever answers later must know that the connection ends with it.
+        self.sent.close |= !self.terms.keep_alive;
         Reply(Kind::Later)
     }
 
@@ -288,15 +292,14 @@ impl<'a> Answer<'a> {
 
     /// Ends without a body. 204 and 304 carry no length; a 304 to a HEAD or GET may be given the length it stands for by hand.
     pub fn empty(self) -> Reply {
-        let length = (self.status != 204 && self.status != 304).then_some(0);
-        let _ = self.head(length);
+        let _ = self.head(Some(0));
         Reply(Kind::Sent)
     }
 
     /// Ends with a body that is made piece by piece: of a known length (which must come out exactly, or the connection is cut), or
     /// chunked (to HTTP/1.0: until the connection closes).
     pub fn stream(mut self, length: Option<u64>, body: Box<dyn Body>) -> Reply {
-        if length.is_none() {
+        if length.is_none() && !self.is_bodiless() {
             match self.to.terms.version {
                 Version::Http11 => {
                     self.to.sent.chunked = true;
@@ -311,17 +314,23 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The status has no body, and so neither a length nor a coding (RFC 9110, section 8.6; RFC 9112, section 6.1).
+    fn is_bodiless(&self) -> bool {
+        self.status == 204 || self.status == 304
+    }
+
     /// Ends the head. Says whether a body is to follow.
     fn head(self, length: Option<u64>) -> (&'a mut Cork, bool) {
+        let bodiless = self.is_bodiless();
         let Responder { cork, terms, sent, .. } = self.to;
         let out = cork.bytes_mut();
-        if let Some(length) = length {
+        if let Some(length) = length.filter(|_| !bodiless) {
             emit::content_length(out, length);
         }
         connection_field(out, &terms);
         emit::end(out);
         sent.close |= !terms.keep_alive;
-        let send = !terms.head_only && self.status != 204 && self.status != 304;
+        let send = !terms.head_only && !bodiless;
         if send {
             sent.announced = length;
         }

@@ -7,21 +7,39 @@ use crate::wire::http::{Method, Version};
 /// Most parameters that a route can have.
 pub const MAX_PARAMS: usize = 8;
 
-/// The parts of the path that a route's pattern named.
+/// The parts of the path that a route's pattern named. Kept small, since every request is handed one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Params<'a> {
-    named: [(&'a str, &'a [u8]); MAX_PARAMS],
-    len: usize,
+    names: &'a [Box<str>],
+    path: &'a [u8],
+    /// Where in the path each begins and ends.
+    spans: [(u32, u32); MAX_PARAMS],
+    len: u32,
 }
 
 impl<'a> Params<'a> {
-    /// Appends one; the router refuses patterns with more than [`MAX_PARAMS`], so none is ever lost.
-    pub fn push(&mut self, name: &'a str, value: &'a [u8]) {
-        debug_assert!(self.len < MAX_PARAMS);
-        if let Some(place) = self.named.get_mut(self.len) {
-            *place = (name, value);
+    /// None yet, of this path, which is shorter than 4 GiB.
+    pub(super) fn of(path: &'a [u8]) -> Params<'a> {
+        Params { names: &[], path, spans: [(0, 0); MAX_PARAMS], len: 0 }
+    }
+
+    /// Appends a part of the path; the router refuses patterns with more than [`MAX_PARAMS`], so none is ever lost.
+    pub(super) fn push(&mut self, from: usize, to: usize) {
+        debug_assert!(self.len() < MAX_PARAMS && from <= to && to <= self.path.len());
+        if let Some(place) = self.spans.get_mut(self.len as usize) {
+            *place = (from as u32, to as u32);
             self.len += 1;
         }
+    }
+
+    /// Takes back what was pushed after there were `len`.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len as u32);
+    }
+
+    /// Gives them their names, in order.
+    pub(super) fn name(&mut self, names: &'a [Box<str>]) {
+        self.names = names;
     }
 
     /// The value of a parameter, decoded.
@@ -31,17 +49,15 @@ impl<'a> Params<'a> {
 
     /// All of them, in the order of the pattern.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
-        self.named[..self.len].iter().copied()
-    }
-
-    /// Takes back what was pushed after there were `len`.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        let values = self.spans[..self.len()]
+            .iter()
+            .map(|&(from, to)| self.path.get(from as usize..to as usize).unwrap_or_default());
+        self.names.iter().map(|name| &**name).zip(values)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// There is none.

@@ -18,7 +18,7 @@ use crate::wire::http::Method;
 use pattern::{Methods, Pattern};
 use std::cmp::Ordering;
 use std::fmt;
-use trie::Trie;
+use trie::{Leaf, Trie};
 
 /// Most segments that a pattern can have.
 pub const MAX_SEGMENTS: usize = 32;
@@ -133,13 +133,13 @@ impl<T> Router<T> {
         path: &'a [u8],
         method: Method<'_>,
     ) -> Lookup<'a, &'a T> {
-        match self.table.lookup(host, path, method) {
-            Lookup::Found(Found { index, params, .. }) => {
-                Lookup::Found(Found { index, route: &self.routes[index], params })
-            }
-            Lookup::MethodNotAllowed { allow } => Lookup::MethodNotAllowed { allow },
-            Lookup::NotFound => Lookup::NotFound,
-        }
+        let mut params = Params::of(path);
+        let Some(leaf) = self.table.find(host, path, &mut params) else { return Lookup::NotFound };
+        let Some(entry) = leaf.pick(method) else {
+            return Lookup::MethodNotAllowed { allow: leaf.allow() };
+        };
+        params.name(&entry.names);
+        Lookup::Found(Found { index: entry.index, route: &self.routes[entry.index], params })
     }
 
     /// [`lookup`](Self::lookup) where the route itself is to be changed, as a handler is when it is called.
@@ -150,13 +150,13 @@ impl<T> Router<T> {
         path: &'a [u8],
         method: Method<'_>,
     ) -> Lookup<'a, &'a mut T> {
-        match self.table.lookup(host, path, method) {
-            Lookup::Found(Found { index, params, .. }) => {
-                Lookup::Found(Found { index, route: &mut self.routes[index], params })
-            }
-            Lookup::MethodNotAllowed { allow } => Lookup::MethodNotAllowed { allow },
-            Lookup::NotFound => Lookup::NotFound,
-        }
+        let mut params = Params::of(path);
+        let Some(leaf) = self.table.find(host, path, &mut params) else { return Lookup::NotFound };
+        let Some(entry) = leaf.pick(method) else {
+            return Lookup::MethodNotAllowed { allow: leaf.allow() };
+        };
+        params.name(&entry.names);
+        Lookup::Found(Found { index: entry.index, route: &mut self.routes[entry.index], params })
     }
 
     /// The routes, in the order of adding.
@@ -207,35 +207,35 @@ impl Table {
     }
 
     #[inline]
-    fn lookup<'a>(&'a self, host: Option<&[u8]>, path: &'a [u8], method: Method<'_>) -> Lookup<'a, ()> {
+    fn find<'a>(&'a self, host: Option<&[u8]>, path: &[u8], params: &mut Params<'_>) -> Option<&'a Leaf> {
         if self.exact.is_empty() && self.below.is_empty() {
-            return self.any.lookup(path, method).unwrap_or(Lookup::NotFound);
+            return self.any.find(path, params);
         }
-        self.lookup_by_host(host, path, method)
+        self.find_by_host(host, path, params)
     }
 
-    fn lookup_by_host<'a>(
+    fn find_by_host<'a>(
         &'a self,
         host: Option<&[u8]>,
-        path: &'a [u8],
-        method: Method<'_>,
-    ) -> Lookup<'a, ()> {
+        path: &[u8],
+        params: &mut Params<'_>,
+    ) -> Option<&'a Leaf> {
         /// No name is longer (RFC 1035, 2.3.4).
         const LONGEST: usize = 255;
         let host = host_name(host.unwrap_or_default());
         if host.len() <= LONGEST {
-            if let Some(answer) = search(&self.exact, host).and_then(|trie| trie.lookup(path, method)) {
-                return answer;
+            if let Some(leaf) = search(&self.exact, host).and_then(|trie| trie.find(path, params)) {
+                return Some(leaf);
             }
             let mut rest = host;
             while let (false, Some(dot)) = (self.below.is_empty(), memchr::memchr(b'.', rest)) {
                 rest = &rest[dot + 1..];
-                if let Some(answer) = search(&self.below, rest).and_then(|trie| trie.lookup(path, method)) {
-                    return answer;
+                if let Some(leaf) = search(&self.below, rest).and_then(|trie| trie.find(path, params)) {
+                    return Some(leaf);
                 }
             }
         }
-        self.any.lookup(path, method).unwrap_or(Lookup::NotFound)
+        self.any.find(path, params)
     }
 }
 

@@ -1,7 +1,8 @@
 //! From a whole request to a handler's reply.
 
+use super::clock::Clock;
 use super::late::Ticket;
-use super::pages;
+use super::pages::{self, Pages};
 use super::reply::{BodyPolicy, Kind, Reply, Responder, Sent, Terms};
 use super::request::Request;
 use super::router::{Found, Lookup};
@@ -65,9 +66,9 @@ impl Site {
         asker: Asker,
         cx: &mut Cx<'_, A>,
     ) -> Served {
-        let Site { router, clock, path: scratch, post, .. } = self;
+        let Site { router, clock, pages, path: scratch, post, .. } = self;
         let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: post.clone() };
-        respond(cx, clock, terms, &ticket, |reply| {
+        respond(cx, (clock, pages), terms, &ticket, |reply| {
             let Asker { peer, secure, .. } = asker;
             let path = match target::normalise(routed_path(head), scratch) {
                 Ok(path) => path,
@@ -100,7 +101,7 @@ fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
 /// Gives `answer` the one chance to answer. A panic in it costs this connection only: what it wrote is taken back, 500 is sent.
 pub(super) fn respond<A: App>(
     cx: &mut Cx<'_, A>,
-    clock: &super::clock::Clock,
+    (clock, pages): (&Clock, &Pages),
     terms: Terms,
     ticket: &dyn Fn() -> Ticket,
     answer: impl FnOnce(Responder<'_>) -> Reply,
@@ -108,7 +109,7 @@ pub(super) fn respond<A: App>(
     let mut sent = Sent::default();
     let (cork, host) = cx.output();
     let mark = cork.mark();
-    let reply = Responder { cork, host, clock, terms, sent: &mut sent, ticket };
+    let reply = Responder { cork, host, clock, pages, terms, sent: &mut sent, ticket };
     if let Ok(reply) = catch_unwind(AssertUnwindSafe(|| answer(reply))) {
         return Served { kind: reply.0, sent, failed: false };
     }
@@ -117,8 +118,8 @@ pub(super) fn respond<A: App>(
     let (cork, host) = cx.output();
     cork.rewind(mark);
     let terms = Terms { keep_alive: false, ..terms };
-    let reply = Responder { cork, host, clock, terms, sent: &mut sent, ticket };
-    let kind = pages::error(reply, None, 500, FAILED).0;
+    let reply = Responder { cork, host, clock, pages, terms, sent: &mut sent, ticket };
+    let kind = super::pages::error(reply, None, 500, FAILED).0;
     Served { kind, sent, failed: true }
 }
 

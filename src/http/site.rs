@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::exchange::Exchange;
 use super::late::{Late, Post};
+use super::pages::Pages;
 use super::reply::{BodyPolicy, Handler};
 use super::router::{RouteError, Router};
 use crate::observe::Reason;
@@ -101,6 +102,7 @@ pub struct Site {
     pub(super) options: Options,
     pub(super) router: Router<Entry>,
     pub(super) clock: Clock,
+    pub(super) pages: Pages,
     pub(super) path: Vec<u8>,
     pub(super) chunk: Vec<u8>,
     pub(super) post: Post,
@@ -114,6 +116,7 @@ impl Site {
             options,
             router: Router::new(),
             clock: Clock::default(),
+            pages: Pages::default(),
             path: Vec::new(),
             chunk: Vec::new(),
             post: Arc::new(|late: Late| Err(late)),
@@ -136,6 +139,11 @@ impl Site {
     /// How late answers come back to this worker; without it tickets drop theirs.
     pub fn set_post(&mut self, post: Post) {
         self.post = post;
+    }
+
+    /// The site's own error pages.
+    pub fn set_pages(&mut self, pages: Pages) {
+        self.pages = pages;
     }
 
     /// The limits and times.

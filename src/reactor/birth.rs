@@ -40,7 +40,11 @@ impl<A: App, N: Net> Reactor<A, N> {
                 }
                 self.streams[token.index()] = Some(stream);
             }
-            Err(fault) => self.failed(token, Failure { op: Op::Connect, fault }),
+            Err(fault) => {
+                // Told as if it had failed later: a session that does not detach is closed.
+                port.phase = Phase::Connecting;
+                self.failed(token, Failure { op: Op::Connect, fault });
+            }
         }
         self.rearm(token);
     }

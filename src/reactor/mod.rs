@@ -29,6 +29,7 @@ mod context;
 mod ending;
 mod handle;
 pub mod idle;
+mod input;
 #[doc(hidden)]
 pub mod mutant;
 pub mod net;
@@ -50,12 +51,15 @@ mod worker;
 
 pub use accept::Gauge;
 pub use context::{
-    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Input, Pressure, Session, Step, StepOf,
-    Surveyed, Timer,
+    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Pressure, Session, Step, StepOf, Surveyed,
+    Timer,
 };
 pub use handle::Handle;
+pub use input::Input;
 pub use net::os::{OsListener, OsNet};
-pub use net::{Host, Net, Peer, Target};
+pub use net::{
+    DirEntry, FileHandle, FileType, Host, Links, Net, OpenError, Peer, RelPath, Root, Stat, Target,
+};
 pub use outbox::Part;
 pub use outcome::{CloseHow, Failure, Fault, Io, Op, PortReason, TlsFault};
 pub use port::{Phase, Settings};

@@ -105,6 +105,18 @@ impl Cork {
         self.parts.is_empty().then_some(self.bytes.as_slice())
     }
 
+    /// Runs of bytes, each with the part behind it.
+    #[cfg(test)]
+    pub(crate) fn pieces(&self) -> Vec<(&[u8], Option<&Part>)> {
+        let (mut from, mut out) = (0, Vec::new());
+        for (at, part) in &self.parts {
+            out.push((&self.bytes[from..*at], Some(part)));
+            from = *at;
+        }
+        out.push((&self.bytes[from..], None));
+        out
+    }
+
     /// The pieces up to the first file, or as many as fit; says whether more follows.
     pub fn gather<'a>(&'a self, out: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, bool) {
         let (mut n, mut from) = (0, 0);

@@ -5,7 +5,8 @@
 //! queued again has moved a byte, cleared a bit, shown something, or changed the phase.
 
 use super::buffer::{Buffer, LARGEST};
-use super::context::{App, Close, Core, Cx, Event, EventOf, Input, Session, Step, StepOf};
+use super::context::{App, Close, Core, Cx, Event, EventOf, Session, Step, StepOf};
+use super::input::Input;
 use super::mutant::{self, Mutant};
 use super::net::{Net, Ready};
 use super::outbox::{Cork, MAX_SLICES, Outbox};

@@ -42,16 +42,6 @@ impl<T> Table<T> {
         self.slots.get_mut(token.index()).filter(|(t, _)| *t == token).map(|(_, value)| value)
     }
 
-    /// The value in a slot, whatever its name.
-    pub fn at(&self, index: usize) -> Option<&T> {
-        self.slots.get(index).map(|(_, value)| value)
-    }
-
-    /// The value in a slot, whatever its name.
-    pub fn at_mut(&mut self, index: usize) -> Option<&mut T> {
-        self.slots.get_mut(index).map(|(_, value)| value)
-    }
-
     /// The name of a slot that is in use.
     pub fn token_at(&self, index: usize) -> Option<Token> {
         self.slots.get(index).map(|(token, _)| *token)

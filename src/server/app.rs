@@ -4,7 +4,7 @@ use super::session::Session;
 use super::tls::Store;
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::Reason;
-use crate::reactor::{Admit, App, AppCx, CloseHow, End, ListenerId, Peer, Phase, TlsSide, Token};
+use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Peer, Phase, TlsSide};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -54,10 +54,60 @@ pub struct Worker {
     pub(super) site: Site,
     pub(super) roles: Vec<(ListenerId, Role)>,
     /// Certificates, if any listener speaks TLS.
-    pub(super) tls: Option<Arc<Store>>,
+    tls: Option<Arc<Store>>,
+    /// Only in tests.
+    tape: Option<Box<Tape>>,
+}
+
+/// What a worker in a test saw.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Tape {
+    /// Every exchange that was reported: status, whether its head was known, why it closed.
+    pub exchanges: Vec<(u16, bool, Option<Reason>)>,
+    /// Every connection that ended.
+    pub closes: Vec<Reason>,
 }
 
 impl Worker {
+    pub(super) fn new(site: Site) -> Worker {
+        Worker { site, roles: Vec::new(), tls: None, tape: None }
+    }
+
+    /// A worker that serves HTTP on the first listener and records what it sees: the whole server, in a simulated world.
+    #[doc(hidden)]
+    pub fn for_tests(site: Site) -> Worker {
+        Worker { tape: Some(Box::default()), roles: vec![(ListenerId(0), Role::Http)], ..Worker::new(site) }
+    }
+
+    /// The same over TLS.
+    #[doc(hidden)]
+    pub fn for_tests_of_tls(site: Site, store: Arc<Store>) -> Worker {
+        Worker { roles: vec![(ListenerId(0), Role::Https)], tls: Some(store), ..Worker::for_tests(site) }
+    }
+
+    /// Connections of TLS listeners shake hands by what is in there.
+    pub(super) fn serve_tls(&mut self, store: Arc<Store>) {
+        self.tls = Some(store);
+    }
+
+    /// What was recorded so far. Empty outside tests.
+    #[doc(hidden)]
+    pub fn tape(&self) -> &Tape {
+        const NONE: &Tape = &Tape { exchanges: Vec::new(), closes: Vec::new() };
+        self.tape.as_deref().unwrap_or(NONE)
+    }
+
+    /// Late answers come back to this worker's reactor through its handle.
+    #[doc(hidden)]
+    pub fn post_through(&mut self, handle: Handle<Message>) {
+        let post = move |late: Late| match handle.post(Message::Late(late)) {
+            Ok(()) | Err(Message::Survey(_)) => Ok(()),
+            Err(Message::Late(late)) => Err(late),
+        };
+        self.site.set_post(Arc::new(post));
+    }
+
     fn survey(cx: &AppCx<'_, Worker>) -> Survey {
         let mut survey = Survey::default();
         for row in cx.survey() {
@@ -103,8 +153,14 @@ impl App for Worker {
         }
     }
 
-    fn on_close(&mut self, _: Session, end: End<Reason>, _: &mut AppCx<'_, Self>) {
+    fn on_close(&mut self, session: Session, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
+        match session {
+            Session::Http(connection) => connection.ended(&end, cx.now(), self),
+        }
         let End { token, peer, phase, reason } = end;
+        if let Some(tape) = &mut self.tape {
+            tape.closes.push(reason);
+        }
         log::debug!("{token} {peer}: closed in {}: {}", phase.name(), reason.label());
     }
 }
@@ -115,6 +171,8 @@ impl Service for Worker {
     }
 
     fn on_exchange(&mut self, done: &Exchanged<'_>) {
-        let _: Token = done.token;
+        if let Some(tape) = &mut self.tape {
+            tape.exchanges.push((done.status, done.head.is_some(), done.closing));
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! From settings to what workers run: routes to handlers, limits to options.
 
-use super::settings::{Action, Config, HostPattern, PathPart, PathPattern, Route};
+use super::settings::{self, Action, Config, HostPattern, PathPart, PathPattern, Route};
 use super::welcome;
-use crate::http::{BodyPolicy, Handler, Options, Prebuilt, Reply, Request, Responder, Site};
-use crate::reactor::{self, Host};
+use crate::http::{Files, FilesOptions, Options, Redirect, Respond, Site};
+use crate::reactor;
 use crate::wire::limits::Limits;
 use std::io;
 
@@ -35,15 +35,15 @@ fn options(config: &Config) -> Options {
 }
 
 /// A worker's site.
-pub(super) fn site(config: &Config, host: &mut dyn Host) -> io::Result<Site> {
+pub(super) fn site(config: &Config) -> io::Result<Site> {
     let mut site = Site::new(options(config));
     for route in config.routes.iter() {
-        add(&mut site, route, config, host)?;
+        add(&mut site, route, config)?;
     }
     Ok(site)
 }
 
-fn add(site: &mut Site, route: &Route, config: &Config, _host: &mut dyn Host) -> io::Result<()> {
+fn add(site: &mut Site, route: &Route, config: &Config) -> io::Result<()> {
     let name = match &route.host {
         HostPattern::Any => None,
         HostPattern::Exact(name) => Some(name.to_string()),
@@ -58,43 +58,53 @@ fn add(site: &mut Site, route: &Route, config: &Config, _host: &mut dyn Host) ->
     match &route.action {
         Action::Welcome => {
             for (path, page) in welcome::PAGES {
-                put(path, Box::new(welcome_page(page, config)))?;
+                put(path, Box::new(welcome_page(page, config)?))?;
             }
             Ok(())
         }
-        Action::Respond(respond) => {
-            put(&pattern, Box::new(self::respond(respond.status, &respond.headers, &respond.body, config)))
+        Action::Respond(settings::Respond { status, headers, body }) => {
+            put(&pattern, Box::new(respond(*status, headers, body, config)?))
         }
-        Action::Redirect(_) | Action::Files(_) => Ok(()),
+        Action::Redirect(redirect) => {
+            let to = Redirect::new(&redirect.to.to_string(), redirect.status);
+            put(&pattern, Box::new(to.map_err(|error| io::Error::other(format!("redirect: {error}")))?))
+        }
+        Action::Files(files) => {
+            let options = FilesOptions {
+                listing: files.listing,
+                fallback: files.fallback.as_deref().map(str::to_owned),
+                hidden: files.hidden,
+                follow_symlinks: files.follow_symlinks,
+                compress: files.compress,
+                ..FilesOptions::new(files.root.clone())
+            };
+            put(&pattern, Box::new(Files::new(options)))
+        }
         // Refused by `config` until it is built.
         Action::Websocket(_) | Action::Proxy(_) => Ok(()),
     }
 }
 
-struct Fixed(Prebuilt);
-
-impl Handler for Fixed {
-    fn handle(&mut self, _: &Request<'_>, reply: Responder<'_>) -> Reply {
-        reply.prebuilt(&self.0)
-    }
-
-    fn body(&self) -> BodyPolicy {
-        BodyPolicy::Discard
-    }
+fn respond(
+    status: u16,
+    headers: &[(Box<str>, Box<str>)],
+    body: &[u8],
+    config: &Config,
+) -> io::Result<Respond> {
+    let fields: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let illegal = |_| io::Error::other("a respond route has a status or a field that cannot be sent");
+    Respond::new(status, &fields, body, config.server.header_server).map_err(illegal)
 }
 
-fn respond(status: u16, headers: &[(Box<str>, Box<str>)], body: &[u8], config: &Config) -> Fixed {
-    let mut fields = Vec::new();
-    for (name, value) in headers {
-        fields.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-    }
-    Fixed(Prebuilt::new(status, &fields, body, config.server.header_server))
-}
-
-fn welcome_page(page: &welcome::Page, config: &Config) -> Fixed {
-    let fields =
-        format!("content-type: {}\r\ncontent-security-policy: {}\r\n", page.content_type, welcome::POLICY);
-    Fixed(Prebuilt::new(200, fields.as_bytes(), page.body, config.server.header_server))
+fn welcome_page(page: &welcome::Page, config: &Config) -> io::Result<Respond> {
+    let fields = [
+        ("content-type", page.content_type),
+        ("content-security-policy", welcome::POLICY),
+        ("cache-control", "no-cache"),
+        ("x-content-type-options", "nosniff"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()));
+    respond(200, &fields, page.body, config)
 }
 
 /// A pattern as the router reads it.

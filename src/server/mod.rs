@@ -8,6 +8,8 @@ pub mod settings;
 pub mod tls;
 pub mod welcome;
 
+#[doc(hidden)]
+pub use app::Tape;
 pub use app::{Message, Note, Worker};
 pub use run::{RunError, Server};
 pub use session::Session;

@@ -7,7 +7,6 @@ use super::app::{Message, Role, Survey, Worker};
 use super::build;
 use super::settings::{Address, Config, Tls};
 use super::tls::{self, Store, Tickets, TlsError};
-use crate::http::Late;
 use crate::reactor::net::os::{OsListener, calendar};
 use crate::reactor::{Gauge, Handle, OsNet, Reactor, Target, Workers};
 use std::collections::BTreeMap;
@@ -226,16 +225,14 @@ fn reactor(
     listeners: Vec<(Role, OsListener)>,
     tls: Option<Arc<Store>>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
-    let mut net = OsNet::new()?;
-    let site = build::site(config, &mut net)?;
-    let worker = Worker { site, roles: Vec::new(), tls };
-    let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), gauge);
+    let net = OsNet::new()?;
+    let site = build::site(config)?;
+    let mut reactor = Reactor::with_gauge(Worker::new(site), net, build::reactor_settings(config), gauge);
+    if let Some(store) = tls {
+        reactor.app_mut().serve_tls(store);
+    }
     let handle = reactor.handle();
-    let post = move |late: Late| match handle.post(Message::Late(late)) {
-        Ok(()) | Err(Message::Survey(_)) => Ok(()),
-        Err(Message::Late(late)) => Err(late),
-    };
-    reactor.app_mut().site.set_post(Arc::new(post));
+    reactor.app_mut().post_through(handle);
     for (role, listener) in listeners {
         let id = reactor.add_listener(listener)?;
         reactor.app_mut().roles.push((id, role));

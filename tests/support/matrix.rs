@@ -21,14 +21,30 @@ pub enum Hit {
     Eof,
     /// Nothing comes: the state's timer decides.
     Silence,
+    /// Something small comes, or is taken, every second: progress, but hardly any.
+    Trickle,
+    /// The server drains; the peer goes on as it should.
+    Drain,
 }
 
 impl Hit {
-    /// Every hit.
+    /// What a transport can do by itself.
     pub fn all() -> Vec<Hit> {
         let fails = |op| Fault::ALL.into_iter().map(move |fault| Hit::Fails(op, fault));
         let others = [Hit::WouldBlock, Hit::Eof, Hit::Silence];
         [Op::Connect, Op::Read, Op::Write].into_iter().flat_map(fails).chain(others).collect()
+    }
+
+    /// The heading of its column.
+    fn name(self) -> &'static str {
+        match self {
+            Hit::Fails(..) => "fails",
+            Hit::WouldBlock => "would block",
+            Hit::Eof => "end of file",
+            Hit::Silence => "silence",
+            Hit::Trickle => "a byte a second",
+            Hit::Drain => "drain",
+        }
     }
 
     /// The hit as a peer makes it.
@@ -40,7 +56,8 @@ impl Hit {
             Hit::Fails(Op::Connect | Op::Handshake, _) => Script::new(),
             Hit::WouldBlock => Script::new().spurious(Ready::READABLE.with(Ready::WRITABLE)),
             Hit::Eof => Script::new().fin(),
-            Hit::Silence => Script::new(),
+            Hit::Silence | Hit::Drain => Script::new(),
+            Hit::Trickle => (0..90).fold(Script::new(), |script, _| script.send("x").wait(1000)),
         }
     }
 }
@@ -64,6 +81,10 @@ pub trait Subject {
     const TITLE: &'static str;
 
     fn states() -> &'static [Self::State];
+    /// The hits of its table.
+    fn hits() -> Vec<Hit> {
+        Hit::all()
+    }
     /// A few words on the state, for the table.
     fn about(state: Self::State) -> &'static str;
     fn app(world: &mut World, listener: SimListener) -> Self::App;
@@ -80,13 +101,21 @@ pub trait Subject {
     fn reasons(app: &Self::App) -> Vec<<Self::App as App>::Reason>;
     /// A reason in words, without the name of its fault.
     fn words(reason: &<Self::App as App>::Reason) -> String;
+    /// What the peer got, in words.
+    fn got(sent: &[u8]) -> String {
+        String::from_utf8_lossy(sent).into_owned()
+    }
+    /// Whatever else must hold after a cell.
+    fn check(app: &Self::App, state: Self::State, hit: Hit) {
+        let _ = (app, state, hit);
+    }
 }
 
 /// Runs every cell; says how many.
 pub fn run<S: Subject, const R: bool>(chaos: Chaos) -> usize {
     let mut cells = 0;
     for state in S::states() {
-        for (seed, hit) in Hit::all().into_iter().enumerate() {
+        for (seed, hit) in S::hits().into_iter().enumerate() {
             if let Some(expect) = S::expect(*state, hit) {
                 cell::<S, R>(*state, hit, expect, chaos, seed as u64);
                 cells += 1;
@@ -120,25 +149,30 @@ fn cell<S: Subject, const R: bool>(
     let sent = stream.map(|id| reactor.net().sent(id).to_vec()).unwrap_or_default();
     // A reset throws away what chaos kept from being sent before.
     let part = chaos != Chaos::NONE && expect.close == Some(CloseHow::Reset);
-    let all = expect.sent.as_bytes();
-    assert!(sent == all || part && all.starts_with(&sent), "{what}: {:?}", String::from_utf8_lossy(&sent));
+    let (sent, all) = (S::got(&sent), expect.sent);
+    assert!(sent == all || part && all.starts_with(&sent), "{what}: {sent:?}, not {all:?}");
     assert_eq!((reactor.counters().closed, reactor.connections()), (1, 0), "{what}");
     assert_eq!(reactor.net().open_streams(), 0, "{what}");
+    S::check(reactor.app(), state, hit);
 }
 
 /// The table as a page: one row a state, one column a kind of hit.
 pub fn page<S: Subject>() -> String {
     let mut page = format!("## {}\n\n", S::TITLE);
-    page.push_str(
-        "| state | connect fails | read fails | write fails | would block | end of file | silence |\n",
-    );
-    page.push_str("|---|---|---|---|---|---|---|\n");
+    let hits = S::hits();
+    let ops: Vec<Op> =
+        Op::ALL.into_iter().filter(|op| hits.contains(&Hit::Fails(*op, Fault::Reset))).collect();
+    let others: Vec<Hit> = hits.into_iter().filter(|hit| !matches!(hit, Hit::Fails(..))).collect();
+    page.push_str("| state |");
+    ops.iter().for_each(|op| page.push_str(&format!(" {} fails |", format!("{op:?}").to_lowercase())));
+    others.iter().for_each(|hit| page.push_str(&format!(" {} |", hit.name())));
+    let _ = writeln!(page, "\n|---|{}", "---|".repeat(ops.len() + others.len()));
     for state in S::states() {
         let _ = write!(page, "| **{state:?}**: {} |", S::about(*state));
-        for op in [Op::Connect, Op::Read, Op::Write] {
+        for op in &ops {
             let mut kinds: Vec<(String, Vec<&str>)> = Vec::new();
             for fault in Fault::ALL {
-                let words = in_words::<S>(*state, Hit::Fails(op, fault));
+                let words = in_words::<S>(*state, Hit::Fails(*op, fault));
                 match kinds.iter_mut().find(|(w, _)| *w == words) {
                     Some((_, faults)) => faults.push(fault.name()),
                     None => kinds.push((words, vec![fault.name()])),
@@ -150,8 +184,8 @@ pub fn page<S: Subject>() -> String {
             };
             let _ = write!(page, " {} |", texts.join("; "));
         }
-        for hit in [Hit::WouldBlock, Hit::Eof, Hit::Silence] {
-            let _ = write!(page, " {} |", in_words::<S>(*state, hit));
+        for hit in &others {
+            let _ = write!(page, " {} |", in_words::<S>(*state, *hit));
         }
         page.push('\n');
     }

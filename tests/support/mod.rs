@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod echo;
+pub mod http;
 pub mod matrix;
 pub mod scenarios;
 #[cfg(feature = "tls")]

@@ -1,6 +1,6 @@
 //! Answering: at once, later, piece by piece, or with a refusal.
 
-use super::super::exchange::Sink;
+use super::super::exchange::{Exchange, Sink};
 use super::super::fault::State;
 use super::super::late::{Late, Ticket, What};
 use super::super::pages;
@@ -9,7 +9,7 @@ use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, Service};
 use super::{Asked, Connection, Next, On, Outcome};
 use crate::observe::Reason;
-use crate::reactor::{Close, Pressure};
+use crate::reactor::{Close, End, Millis, Pressure};
 use crate::wire::http::head::{self, Parsed};
 use crate::wire::http::{Reject, Scan, emit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,8 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> Next {
         let Some(head) = asked.head else { return Next::close(Close::Abort, Reason::Internal) };
-        let (asker, last) = (self.asker(on), self.last || on.cx.draining());
+        // An answer before the end of the body ends the connection: where the next request begins is not known.
+        let (asker, last) = (self.asker(on), self.last || on.cx.draining() || body_owed);
         let site = on.app.site();
         let terms = site.terms(head, last);
         let mut served = site.serve(head, body, terms, asker, on.cx);
@@ -35,7 +36,6 @@ impl Connection {
                 Next::Again
             }
             Kind::Sent | Kind::Stream(_) | Kind::Later | Kind::Upgrade(_) => {
-                // An answer before the end of the body ends the connection: where the next request begins is not known.
                 served.sent.close |= body_owed;
                 self.settle(asked, terms, served, on)
             }
@@ -156,7 +156,7 @@ impl Connection {
             }
             State::Stream => self.produce(on),
             State::Fresh | State::Idle | State::Head | State::Body | State::Upload | State::Late => {
-                Next::Wait
+                Next::Stay
             }
         }
     }
@@ -219,11 +219,11 @@ impl Connection {
     /// A word for an exchange that may be over.
     pub(super) fn late<A: Service>(&mut self, late: Late, on: &mut On<'_, '_, A>) -> Next {
         if late.exchange != self.number {
-            return Next::Wait;
+            return Next::Stay;
         }
         match (late.what, self.state) {
-            (What::Answer(compose), State::Late) => self.with_kept(on, |me, asked, _, on| {
-                let keep_alive = !me.last && !on.cx.draining();
+            (What::Answer(compose), State::Late) => self.with_kept(on, |me, asked, sent, on| {
+                let keep_alive = !sent.close && !me.last && !on.cx.draining();
                 let terms = match asked.head {
                     Some(head) => on.app.site().terms(head, !keep_alive),
                     None => serve::refusal_terms(on.app.site()),
@@ -233,12 +233,10 @@ impl Connection {
             }),
             (What::Nudge, State::Stream) => self.produce(on),
             (What::Nudge, State::Upload) => {
-                if let Some(exchange) = self.exchange.as_mut() {
-                    exchange.held = false;
-                }
+                self.release(on);
                 Next::Again
             }
-            (What::Answer(_) | What::Nudge, _) => Next::Wait,
+            (What::Answer(_) | What::Nudge, _) => Next::Stay,
         }
     }
 
@@ -295,7 +293,7 @@ impl Connection {
         let asker = self.asker(on);
         let site = on.app.site();
         let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: site.post.clone() };
-        serve::respond(on.cx, &site.clock, terms, &ticket, answer)
+        serve::respond(on.cx, (&site.clock, &site.pages), terms, &ticket, answer)
     }
 
     /// Calls `then` with what was kept of the request; the kept exchange is given up.
@@ -328,6 +326,33 @@ impl Connection {
                 Next::Wait
             });
         }
+    }
+
+    /// The connection is over: call it from [`App::on_close`](crate::reactor::App::on_close). An exchange that the port cut off
+    /// without asking (stopped, overflown) is reported now.
+    pub fn ended<A: Service>(mut self, end: &End<Reason>, now: Millis, app: &mut A) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        let raw = std::mem::take(&mut exchange.head);
+        let (Exchange { received, began, sent, .. }, site) = (&*exchange, app.site());
+        let mut scan = Scan::default();
+        let head = match head::parse(&raw, &mut scan, &site.options.limits) {
+            Ok(Parsed::Complete(head, _)) => Some(head),
+            Ok(Parsed::Partial) | Err(_) => None,
+        };
+        let done = Exchanged {
+            token: end.token,
+            peer: end.peer,
+            secure: self.secure,
+            head: head.as_ref(),
+            status: sent.status,
+            bytes_in: *received,
+            bytes_out: sent.body_bytes,
+            duration_ms: now.0.saturating_sub(began.0),
+            unix_seconds: site.clock.unix_seconds(),
+            closing: Some(end.reason),
+        };
+        app.on_exchange(&done);
+        app.site().keep_exchange(exchange);
     }
 
     fn report<A: Service>(

@@ -7,7 +7,7 @@ use super::super::serve;
 use super::super::site::Service;
 use super::{Asked, Connection, Next, On, RATE_WINDOW};
 use crate::observe::Reason;
-use crate::reactor::{Input, Timer};
+use crate::reactor::{Input, Millis, Timer};
 use crate::wire::http::Scan;
 use crate::wire::http::head::{self, Parsed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ impl Connection {
     pub(super) fn read_body<A: Service>(&mut self, input: &mut Input<'_>, on: &mut On<'_, '_, A>) -> Next {
         loop {
             let Some(exchange) = self.exchange.as_mut() else { return Next::Wait };
-            if exchange.held {
+            if exchange.held.is_some() {
                 if !input.is_empty() {
                     on.cx.set_reading(false);
                 }
@@ -50,7 +50,7 @@ impl Connection {
                 Sink::Upload(_) if run.data.is_empty() => Fed::More,
                 Sink::Upload(upload) => feed(upload.as_mut(), run.data),
             };
-            exchange.held = matches!(fed, Fed::Held) && !done;
+            exchange.held = (matches!(fed, Fed::Held) && !done).then(|| on.cx.now());
             input.take(consumed);
             match fed {
                 Fed::Panicked => return self.refuse_kept(500, serve::FAILED, Reason::HandlerFailed, on),
@@ -86,18 +86,26 @@ impl Connection {
     /// The rate is looked at once a window.
     pub(super) fn check_rate<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
         let rate = on.app.site().options.body_rate;
-        let Some(exchange) = self.exchange.as_mut() else { return Next::Wait };
+        let Some(exchange) = self.exchange.as_mut() else { return Next::Stay };
         let came = exchange.received - exchange.window.1;
         exchange.window = (on.cx.now(), exchange.received);
         if came < rate.saturating_mul(RATE_WINDOW.as_secs()) {
             return self.refuse_kept(408, "The request body came too slowly.", Reason::BodyTooSlow, on);
         }
         on.cx.set_deadline(Timer::Total, RATE_WINDOW);
-        Next::Wait
+        Next::Stay
+    }
+
+    /// An upload that waited goes on. The time for which it was held back does not count: nothing could come.
+    pub(super) fn release<A: Service>(&mut self, on: &mut On<'_, '_, A>) {
+        let Some(exchange) = self.exchange.as_mut() else { return };
+        let Some(since) = exchange.held.take() else { return };
+        exchange.window.0 = Millis(exchange.window.0.0 + (on.cx.now().0 - since.0));
+        on.cx.set_deadline_at(Timer::Total, exchange.window.0.after(RATE_WINDOW));
     }
 
     pub(super) fn is_held(&self) -> bool {
-        self.exchange.as_ref().is_some_and(|exchange| exchange.held)
+        self.exchange.as_ref().is_some_and(|exchange| exchange.held.is_some())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The paths of one host, as a trie of segments.
 
+use super::RouteError;
 use super::pattern::{GET, HEAD, Methods, NAMES, Pattern, Segment};
-use super::{Found, Lookup, RouteError};
-use crate::http::request::{MAX_PARAMS, Params};
+use crate::http::request::Params;
 use crate::wire::http::Method;
 
 /// The paths of one host. Node 0 is the root.
@@ -24,34 +24,17 @@ struct Node {
 
 /// The routes of one pattern.
 #[derive(Debug, Default)]
-struct Leaf {
+pub(super) struct Leaf {
     /// Those that take any method last.
     entries: Vec<Entry>,
     allow: String,
 }
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     methods: Methods,
-    names: Vec<Box<str>>,
-    index: usize,
-}
-
-/// What the walk caught, by position.
-#[derive(Default)]
-struct Caught<'a> {
-    values: [&'a [u8]; MAX_PARAMS],
-    len: usize,
-}
-
-impl<'a> Caught<'a> {
-    fn push(&mut self, value: &'a [u8]) {
-        // There is room: no pattern has more parameters.
-        if let Some(place) = self.values.get_mut(self.len) {
-            *place = value;
-            self.len += 1;
-        }
-    }
+    pub(super) names: Vec<Box<str>>,
+    pub(super) index: usize,
 }
 
 impl Trie {
@@ -91,58 +74,57 @@ impl Trie {
         leaf.add(Entry { methods, names, index })
     }
 
-    /// `None` if there is no such path.
+    /// The routes of the path, and its parameters. `None` if there is no such path.
     #[inline]
-    pub(super) fn lookup<'a>(&'a self, path: &'a [u8], method: Method<'_>) -> Option<Lookup<'a, ()>> {
+    pub(super) fn find<'a>(&'a self, path: &[u8], params: &mut Params<'_>) -> Option<&'a Leaf> {
         let root = self.nodes.first()?;
-        let mut caught = Caught::default();
-        let leaf = self.walk(root, (!path.is_empty()).then_some(path), &mut caught)?;
-        Some(leaf.pick(method, &caught))
+        // An empty path has ended before its first segment.
+        self.walk(root, path, usize::from(path.is_empty()), params)
     }
 
-    /// The leaf for what is left of the path below `node`; `None` is a path that ended there. The depth is that of the trie.
+    /// The leaf for what is left of the path from `at`, below `node`; a path that ended has `at` behind its end. The depth is that
+    /// of the trie.
     fn walk<'a>(
         &'a self,
         node: &'a Node,
-        path: Option<&'a [u8]>,
-        caught: &mut Caught<'a>,
+        path: &[u8],
+        at: usize,
+        params: &mut Params<'_>,
     ) -> Option<&'a Leaf> {
-        let len = caught.len;
-        let Some(left) = path else {
+        let Some(left) = path.get(at..) else {
             if !node.here.entries.is_empty() {
                 return Some(&node.here);
             }
-            return node.catch_all(b"", caught);
+            return node.catch_all(path.len(), path.len(), params);
         };
         if !node.literals.is_empty() || node.param.is_some() {
-            let (segment, after) = match memchr::memchr(b'/', left) {
-                Some(slash) => (&left[..slash], Some(&left[slash + 1..])),
-                None => (left, None),
-            };
+            let end = memchr::memchr(b'/', left).map_or(path.len(), |slash| at + slash);
+            let segment = &path[at..end];
             if let Ok(place) = node.literals.binary_search_by(|(known, _)| known[..].cmp(segment))
-                && let Some(leaf) = self.walk(&self.nodes[node.literals[place].1], after, caught)
+                && let Some(leaf) = self.walk(&self.nodes[node.literals[place].1], path, end + 1, params)
             {
                 return Some(leaf);
             }
             if let (Some(param), false) = (node.param, segment.is_empty()) {
-                caught.push(segment);
-                if let Some(leaf) = self.walk(&self.nodes[param], after, caught) {
+                let len = params.len();
+                params.push(at, end);
+                if let Some(leaf) = self.walk(&self.nodes[param], path, end + 1, params) {
                     return Some(leaf);
                 }
-                caught.len = len;
+                params.truncate(len);
             }
         }
-        node.catch_all(left, caught)
+        node.catch_all(at, path.len(), params)
     }
 }
 
 impl Node {
     #[inline]
-    fn catch_all<'a>(&'a self, left: &'a [u8], caught: &mut Caught<'a>) -> Option<&'a Leaf> {
+    fn catch_all(&self, from: usize, to: usize, params: &mut Params<'_>) -> Option<&Leaf> {
         if self.rest.entries.is_empty() {
             return None;
         }
-        caught.push(left);
+        params.push(from, to);
         Some(&self.rest)
     }
 }
@@ -169,15 +151,14 @@ impl Leaf {
         Ok(())
     }
 
+    /// The route for a method.
     #[inline]
-    fn pick<'a>(&'a self, method: Method<'_>, caught: &Caught<'a>) -> Lookup<'a, ()> {
-        let Some(entry) = self.entries.iter().find(|entry| entry.methods.take(method)) else {
-            return Lookup::MethodNotAllowed { allow: &self.allow };
-        };
-        let mut params = Params::default();
-        for (name, value) in entry.names.iter().zip(&caught.values[..caught.len]) {
-            params.push(name, value);
-        }
-        Lookup::Found(Found { index: entry.index, route: (), params })
+    pub(super) fn pick(&self, method: Method<'_>) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.methods.take(method))
+    }
+
+    /// The value of Allow.
+    pub(super) fn allow(&self) -> &str {
+        &self.allow
     }
 }

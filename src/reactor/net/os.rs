@@ -9,6 +9,7 @@
 //!
 //! `files.rs` is the [`Host`](super::Host) half, `listener.rs` makes listening sockets.
 
+mod alarm;
 mod files;
 mod listener;
 mod walk;
@@ -18,6 +19,7 @@ use crate::reactor::context::App;
 use crate::reactor::outcome::{CloseHow, Fault, Io};
 use crate::reactor::token::{Millis, Token};
 use crate::reactor::turn::Reactor;
+use alarm::Alarm;
 pub use files::OsRoot;
 pub use listener::OsListener;
 use mio::unix::SourceFd;
@@ -39,6 +41,10 @@ const REFILLS: usize = 64;
 const SENDFILE_MAX: u64 = 1 << 20;
 /// The waker's own name. Its index would be a listener's and its generation is never drawn for one: no connection bears it.
 const WAKER: mio::Token = mio::Token(usize::MAX);
+/// The alarm's, likewise.
+const ALARM: mio::Token = mio::Token(usize::MAX - 1);
+/// Waits up to this long have a timeout of their own; longer ones are left to the alarm.
+const SHORT: Duration = Duration::from_millis(10);
 
 const _: () = assert!(usize::BITS == 64, "epoll carries a token's 64 bits in mio's usize");
 
@@ -47,6 +53,7 @@ pub struct OsNet {
     poll: Poll,
     events: Events,
     waker: Arc<mio::Waker>,
+    alarm: Alarm,
     start: Instant,
     now: Millis,
 }
@@ -61,13 +68,31 @@ impl AsFd for OsStream {
     }
 }
 
+/// Measures how long something takes, for programs around a reactor.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// The time since.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 impl OsNet {
-    /// Takes two descriptors, epoll and the waker. Fails if there are none.
+    /// Takes three descriptors: epoll, the waker and the alarm. Fails if there are none.
     pub fn new() -> io::Result<OsNet> {
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
         let events = Events::with_capacity(EVENTS);
-        Ok(OsNet { poll, events, waker, start: Instant::now(), now: Millis(0) })
+        let alarm = Alarm::new()?;
+        poll.registry().register(&mut SourceFd(&alarm.fd.as_raw_fd()), ALARM, Interest::READABLE)?;
+        Ok(OsNet { poll, events, waker, alarm, start: Instant::now(), now: Millis(0) })
     }
 
     fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
@@ -110,7 +135,13 @@ impl Net for OsNet {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<(Token, Ready)>) -> io::Result<()> {
-        let mut timeout = timeout;
+        let mut timeout = match timeout {
+            Some(wait) if wait > SHORT => {
+                self.alarm.set(self.now, wait)?;
+                None
+            }
+            other => other,
+        };
         let mut outcome = Ok(());
         for _ in 0..REFILLS {
             // mio rounds a timeout up to epoll's milliseconds, so that we never wake before a deadline and spin.
@@ -125,8 +156,10 @@ impl Net for OsNet {
             let mut count = 0;
             for event in &self.events {
                 count += 1;
-                if event.token() != WAKER {
-                    out.push((Token::from_bits(event.token().0 as u64), ready(event)));
+                match event.token() {
+                    WAKER => {}
+                    ALARM => self.alarm.fired(),
+                    token => out.push((Token::from_bits(token.0 as u64), ready(event))),
                 }
             }
             // A loop around us may see edges only: leave none behind.

@@ -143,6 +143,19 @@ pub struct Template {
     pub parts: Arc<[TemplatePart]>,
 }
 
+impl std::fmt::Display for Template {
+    /// As it is written in a file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            TemplatePart::Literal(text) => f.write_str(text),
+            TemplatePart::Param(name) => write!(f, "{{{name}}}"),
+            TemplatePart::Rest => f.write_str("{rest}"),
+            TemplatePart::Host => f.write_str("{host}"),
+            TemplatePart::Path => f.write_str("{path}"),
+        })
+    }
+}
+
 /// One piece of a [`Template`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemplatePart {

@@ -44,21 +44,34 @@ fn qvalue(digits: &[u8]) -> Option<u16> {
 /// The weight of a content coding such as `gzip`, in the Accept-Encoding field lines given; 0 if it is not wanted.
 /// Its own name goes before `*`; of several equal ones the first counts. `identity` is wanted unless excluded.
 pub fn coding_weight<'v>(values: impl Iterator<Item = &'v [u8]>, coding: &str) -> u16 {
-    let (mut own, mut any) = (None, None);
-    for (name, weight) in values.flat_map(members) {
-        if name.eq_ignore_ascii_case(coding.as_bytes()) {
-            own = own.or(Some(weight));
-        } else if name == b"*" {
-            any = any.or(Some(weight));
+    let [weight] = coding_weights(values, [coding]);
+    weight
+}
+
+/// [`coding_weight`] of several codings, in one pass over the field lines.
+pub fn coding_weights<'v, const N: usize>(
+    values: impl Iterator<Item = &'v [u8]>,
+    codings: [&str; N],
+) -> [u16; N] {
+    let (mut own, mut any) = ([None; N], None);
+    for value in values {
+        for (name, weight) in members(value) {
+            if name == b"*" {
+                any = any.or(Some(weight));
+            }
+            for (own, coding) in own.iter_mut().zip(codings) {
+                if own.is_none() && name.eq_ignore_ascii_case(coding.as_bytes()) {
+                    *own = Some(weight);
+                }
+            }
         }
     }
-    let identity = coding.eq_ignore_ascii_case("identity");
-    match own.or(any) {
-        Some(0) => 0,
-        Some(weight) => weight,
-        None if identity => 1,
-        None => 0,
+    let mut weights = [0; N];
+    for ((weight, own), coding) in weights.iter_mut().zip(own).zip(codings) {
+        let default = u16::from(coding.eq_ignore_ascii_case("identity"));
+        *weight = own.or(any).unwrap_or(default);
     }
+    weights
 }
 
 /// The weight of a media type such as `text/html`, without parameters, in the Accept field lines given: of the most
@@ -111,6 +124,15 @@ mod tests {
             (identity(""), identity("gzip"), identity("identity;q=0"), identity("*;q=0")),
             (1, 1, 0, 0)
         );
+    }
+
+    #[test]
+    fn several_codings_at_once_weigh_what_each_does_alone() {
+        for value in ["", "gzip", "br;q=0.5, *;q=0.25", "*;q=0", "gzip, gzip;q=0, identity;q=0.1"] {
+            let values = || std::iter::once(value.as_bytes());
+            let all = ["br", "gzip", "identity"];
+            assert_eq!(coding_weights(values(), all), all.map(|one| coding_weight(values(), one)), "{value}");
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Facts {
                 self.flags |= HOST;
                 return Ok(Noted::Host);
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expectation(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => return Ok(Noted::Upgrade),
             10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
@@ -93,7 +93,7 @@ impl Facts {
         Ok(Noted::Other)
     }
 
-    fn expect(&mut self, value: &[u8]) {
+    fn expectation(&mut self, value: &[u8]) {
         for expectation in text::list(value) {
             let known = expectation.eq_ignore_ascii_case(b"100-continue");
             self.flags |= if known { EXPECT } else { OTHER_EXPECTATION };

@@ -1,0 +1,234 @@
+//! One message to many, and what becomes of those who read too slowly.
+//!
+//! 1. Messages of one turn are gathered ([`Gather`]), encoded once, and go to each member as one [`Batch`]: one note and one
+//!    write a member, however many messages there are. A member does not get what it sent itself.
+//! 2. What a member cannot take yet waits in its own [`Backlog`], bounded in bytes and messages; what is lost is lost from
+//!    there, never from an outbox that has begun to leave: a peer never sees half a message.
+//! 3. The bytes are shared by all members. A backlog keeps alive at most its bound and the rest of one batch.
+//! 4. A member who keeps up owns no backlog: 8 bytes, empty.
+
+use super::queue::{Bounds, Pushed, Queue, Slow};
+use crate::reactor::{App, Cx, Part, Pressure, Token};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Up to this many bytes are copied: cheaper than a shared piece, and many of them fill one packet.
+const COPIED: usize = 1024;
+/// A batch of up to this many bytes goes out whole to a member who keeps up.
+const WHOLE: usize = 64 << 10;
+
+/// A connection, named across all workers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Member {
+    /// The worker's number.
+    pub worker: u16,
+    /// Its name there.
+    pub token: Token,
+}
+
+/// One message in a batch: where it ends, and who sent it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    end: usize,
+    from: Option<Member>,
+}
+
+/// Messages on their way into a [`Batch`].
+#[derive(Debug, Default)]
+pub struct Gather {
+    bytes: Vec<u8>,
+    index: Vec<Entry>,
+}
+
+impl Gather {
+    /// Adds the message that `compose` appends. `from` will not get it back. Says how many bytes it was.
+    pub fn push(&mut self, from: Option<Member>, compose: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let before = self.bytes.len();
+        compose(&mut self.bytes);
+        self.index.push(Entry { end: self.bytes.len(), from });
+        self.bytes.len() - before
+    }
+
+    /// Adds the messages of a batch, in its order.
+    pub fn append(&mut self, batch: &Batch) {
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&batch.bytes);
+        self.index
+            .extend(batch.index.iter().map(|entry| Entry { end: before + entry.end, from: entry.from }));
+    }
+
+    /// Nothing was gathered.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// What was gathered; nothing is left. `slow` is for members who cannot take it. The room to gather in is kept, unless it is large.
+    pub fn seal(&mut self, slow: Slow, bounds: Bounds) -> Batch {
+        let bytes: Arc<[u8]> = Arc::from(self.bytes.as_slice());
+        let index: Box<[Entry]> = self.index.as_slice().into();
+        let mut senders: Vec<Member> = index.iter().filter_map(|entry| entry.from).collect();
+        senders.sort_unstable();
+        senders.dedup();
+        self.bytes.clear();
+        self.bytes.shrink_to(WHOLE);
+        self.index.clear();
+        self.index.shrink_to(1024);
+        Batch { bytes, index, senders: senders.into(), slow, bounds }
+    }
+}
+
+/// The messages of one turn, encoded.
+#[derive(Debug)]
+pub struct Batch {
+    bytes: Arc<[u8]>,
+    index: Box<[Entry]>,
+    /// Sorted.
+    senders: Box<[Member]>,
+    slow: Slow,
+    bounds: Bounds,
+}
+
+impl Batch {
+    /// How many messages.
+    pub fn messages(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// It has no message.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    fn is_from(&self, me: Member) -> bool {
+        self.senders.binary_search(&me).is_ok()
+    }
+
+    /// The messages that are not from `me`.
+    fn for_member(&self, me: Member) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut begin = 0;
+        self.index.iter().filter_map(move |entry| {
+            let range = begin..entry.end;
+            begin = entry.end;
+            (entry.from != Some(me)).then_some(range)
+        })
+    }
+}
+
+/// How a delivery went.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// Sent, or waiting; so many messages were lost.
+    Taken(u32),
+    /// The member is too slow, and is to be closed.
+    TooSlow,
+}
+
+/// What waits for one member. See the module page.
+#[derive(Debug, Default)]
+pub struct Backlog(Option<Box<Queue<Piece>>>);
+
+/// A message of a batch.
+type Piece = (Arc<[u8]>, Range<usize>);
+
+impl Backlog {
+    /// Sends a batch to the connection that is being run, which is `me`, as far as it can take it.
+    pub fn deliver<A: App>(&mut self, batch: &Batch, me: Member, cx: &mut Cx<'_, A>) -> Delivery {
+        if self.0.is_none() && batch.len() <= WHOLE && !batch.is_from(me) {
+            match cx.pressure() {
+                Pressure::Low => {
+                    send(&batch.bytes, 0..batch.len(), cx);
+                    return Delivery::Taken(0);
+                }
+                Pressure::Gone => return Delivery::Taken(0),
+                Pressure::High => {}
+            }
+        }
+        let mut lost = 0;
+        for range in batch.for_member(me) {
+            if self.0.is_none() {
+                match cx.pressure() {
+                    Pressure::Low => {
+                        send(&batch.bytes, range, cx);
+                        continue;
+                    }
+                    Pressure::Gone => return Delivery::Taken(lost),
+                    Pressure::High => {}
+                }
+            }
+            let (queue, len) = (self.0.get_or_insert_default(), range.len());
+            match queue.push((batch.bytes.clone(), range), len, batch.slow, batch.bounds) {
+                Pushed::Waits(dropped) => lost += dropped,
+                Pushed::Lost => lost += 1,
+                Pushed::Full => return Delivery::TooSlow,
+            }
+        }
+        Delivery::Taken(lost)
+    }
+
+    /// There is room again: sends what waits, as far as it goes.
+    pub fn drained<A: App>(&mut self, cx: &mut Cx<'_, A>) {
+        let Some(queue) = &mut self.0 else { return };
+        while cx.pressure() == Pressure::Low {
+            let Some((bytes, range)) = queue.pop() else {
+                self.0 = None;
+                return;
+            };
+            send(&bytes, range, cx);
+        }
+    }
+
+    /// Throws away what waits; says how many messages that was.
+    pub fn clear(&mut self) -> usize {
+        self.0.take().map_or(0, |queue| queue.len())
+    }
+
+    /// Messages that wait.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+fn send<A: App>(bytes: &Arc<[u8]>, range: Range<usize>, cx: &mut Cx<'_, A>) {
+    match range.len() {
+        0..=COPIED => cx.write(&bytes[range]),
+        _ => cx.write_part(Part::Shared(bytes.clone(), range)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_leaves_out_what_a_member_sent_and_keeps_the_order() {
+        let member = |n: u64| Member { worker: 0, token: Token::from_bits(n) };
+        let mut gather = Gather::default();
+        for (from, text) in
+            [(Some(member(1)), "a"), (Some(member(2)), "bb"), (None, "ccc"), (Some(member(1)), "d")]
+        {
+            gather.push(from, |out| out.extend_from_slice(text.as_bytes()));
+        }
+        let first = gather.seal(Slow::Close, Bounds::default());
+        assert!(gather.is_empty());
+        gather.append(&first);
+        gather.push(Some(member(3)), |out| out.push(b'e'));
+        let batch = gather.seal(Slow::Close, Bounds::default());
+        let seen =
+            |me| -> Vec<u8> { batch.for_member(me).flat_map(|range| batch.bytes[range].to_vec()).collect() };
+        assert_eq!(seen(member(1)), b"bbccce");
+        assert_eq!(seen(member(9)), b"abbcccde");
+        assert!(batch.is_from(member(3)) && !batch.is_from(member(9)));
+        assert_eq!((batch.messages(), batch.len(), size_of::<Backlog>()), (5, 8, 8));
+    }
+}

@@ -1,0 +1,256 @@
+//! The memory budget: how much may be held for connections, and how near we are to it.
+//!
+//! The limit is the configured one, or a quarter of what the machine has or the control group allows, whichever is less. Workers
+//! report what their buffers hold; [`Budget::pressure`] then says what is to be done:
+//!
+//! | pressure | when | what the server does |
+//! |---|---|---|
+//! | `Fine` | below 80 % | nothing |
+//! | `Near` | from 80 % | lets the longest-idle keep-alives go |
+//! | `Over` | from 100 % | refuses newcomers, and closes the largest backlogs |
+//!
+//! The number is what is held in buffers, not what the process has in all: the fixed part is small, and known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// If nothing can be found out about the machine, in bytes.
+const UNKNOWN: u64 = 256 << 20;
+/// Never less, or nothing would be served.
+const LEAST: u64 = 1 << 20;
+/// [`Pressure::Near`] begins at so many percent of the limit.
+const NEAR_PERCENT: u64 = 80;
+
+/// How near the budget is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Pressure {
+    /// There is room.
+    Fine,
+    /// Let go of what can be let go.
+    Near,
+    /// Take nothing more on.
+    Over,
+}
+
+impl Pressure {
+    /// What so many bytes mean where `limit` may be held.
+    pub fn of(held: u64, limit: u64) -> Pressure {
+        if held >= limit {
+            Pressure::Over
+        } else if u128::from(held) * 100 >= u128::from(limit) * u128::from(NEAR_PERCENT) {
+            Pressure::Near
+        } else {
+            Pressure::Fine
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    limit: AtomicU64,
+    held: AtomicU64,
+}
+
+/// The budget of the process; clones are the same budget.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<Shared>);
+
+impl Budget {
+    /// A budget of so many bytes; 0: found out from the machine, see [`resolve`]. Reads a few small files then.
+    pub fn new(limit: u64) -> Budget {
+        let limit = resolve(limit, read_file);
+        Budget(Arc::new(Shared { limit: AtomicU64::new(limit), held: AtomicU64::new(0) }))
+    }
+
+    /// Another limit, with the same meaning of 0.
+    pub fn set_limit(&self, limit: u64) {
+        self.0.limit.store(resolve(limit, read_file), Ordering::Relaxed);
+    }
+
+    /// The limit in bytes; never 0.
+    pub fn limit(&self) -> u64 {
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that all workers hold, as last reported.
+    pub fn held(&self) -> u64 {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// How near the budget is.
+    pub fn pressure(&self) -> Pressure {
+        Pressure::of(self.held(), self.limit())
+    }
+
+    /// A worker's part of it.
+    pub fn share(&self) -> Share {
+        Share { budget: self.clone(), reported: 0 }
+    }
+}
+
+/// What one worker holds. Dropped, it holds nothing.
+#[derive(Debug)]
+pub struct Share {
+    budget: Budget,
+    reported: u64,
+}
+
+impl Share {
+    /// Tells how much the worker holds now, at the end of each turn, and what that means for the process. One comparison and
+    /// two loads if nothing changed.
+    pub fn report(&mut self, held: u64) -> Pressure {
+        let shared = &self.budget.0;
+        if held > self.reported {
+            shared.held.fetch_add(held - self.reported, Ordering::Relaxed);
+        } else if held < self.reported {
+            shared.held.fetch_sub(self.reported - held, Ordering::Relaxed);
+        }
+        self.reported = held;
+        self.budget.pressure()
+    }
+
+    /// The budget that it is a part of.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.report(0);
+    }
+}
+
+/// The limit that a setting means: itself, or for 0 a quarter of the least of the machine's memory and every limit of the
+/// control groups we are in. `read` gives the content of a file, if there is one.
+pub fn resolve(setting: u64, read: impl Fn(&str) -> Option<String>) -> u64 {
+    match setting {
+        0 => machine(read).map_or(UNKNOWN, |bytes| bytes / 4).max(LEAST),
+        bytes => bytes,
+    }
+}
+
+/// Bytes that this process could have at most, as far as can be found out.
+fn machine(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
+    let total = read("/proc/meminfo").and_then(|text| meminfo(&text));
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().filter_map(group_of).flat_map(|(root, file, path)| {
+        // Any group above ours limits us, too. In a container the path may be the host's, and only the root be there.
+        let above = path.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| &path[..at]);
+        let files: Vec<String> = above.chain([path]).map(|group| format!("{root}{group}/{file}")).collect();
+        files.into_iter().filter_map(|file| read(&file)?.trim().parse::<u64>().ok()).collect::<Vec<_>>()
+    });
+    limits.chain(total).filter(|bytes| *bytes > 0).min()
+}
+
+/// Where the limit of the memory group on this line of `/proc/self/cgroup` is: root, name of the file, path of the group.
+fn group_of(line: &str) -> Option<(&'static str, &'static str, &str)> {
+    let mut parts = line.splitn(3, ':');
+    let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let path = path.trim_end_matches('/');
+    if !path.is_empty() && !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return None;
+    }
+    match (id, controllers) {
+        ("0", "") => Some(("/sys/fs/cgroup", "memory.max", path)),
+        (_, list) if list.split(',').any(|name| name == "memory") => {
+            Some(("/sys/fs/cgroup/memory", "memory.limit_in_bytes", path))
+        }
+        (_, _) => None,
+    }
+}
+
+/// `MemTotal` in bytes.
+fn meminfo(text: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn read_file(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+    const MEMINFO: &str = "MemTotal:        4194304 kB\nMemFree:          100 kB\n";
+
+    fn world(files: &'static [(&'static str, &'static str)]) -> impl Fn(&str) -> Option<String> {
+        move |path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.to_string())
+    }
+
+    #[test]
+    fn a_number_is_taken_as_it_is() {
+        assert_eq!(resolve(12_345, |_| panic!("nothing is read")), 12_345);
+    }
+
+    #[test]
+    fn zero_is_a_quarter_of_the_machine() {
+        assert_eq!(resolve(0, world(&[("/proc/meminfo", MEMINFO)])), GIB);
+    }
+
+    #[test]
+    fn or_a_quarter_of_the_control_group_if_that_is_less() {
+        let v2 = world(&[
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "0::/system.slice/evenkeel.service\n"),
+            ("/sys/fs/cgroup/system.slice/evenkeel.service/memory.max", "max\n"),
+            ("/sys/fs/cgroup/system.slice/memory.max", "1073741824\n"),
+        ]);
+        assert_eq!(resolve(0, v2), GIB / 4, "a group above ours counts");
+        let v1 = world(&[
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "11:cpu,cpuacct:/x\n5:memory:/docker/abc\n1:name=systemd:/\n"),
+            ("/sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "536870912\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+        ]);
+        assert_eq!(resolve(0, v1), GIB / 8);
+        let container = world(&[
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "0::/\n"),
+            ("/sys/fs/cgroup/memory.max", "67108864\n"),
+        ]);
+        assert_eq!(resolve(0, container), 16 << 20);
+        let unlimited = world(&[
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "5:memory:/\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+        ]);
+        assert_eq!(resolve(0, unlimited), GIB);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_makes_no_sense_is_left_out() {
+        assert_eq!(resolve(0, world(&[])), UNKNOWN);
+        for cgroup in ["", "x", "::", "0:", "0::../..", "0::/a/../b", "0::relative"] {
+            let files = |path: &str| match path {
+                "/proc/self/cgroup" => Some(cgroup.to_string()),
+                "/proc/meminfo" => Some("MemTotal: lots kB\nMemTotal: 99999999999999999999 kB".into()),
+                path => panic!("{path} is not to be read for {cgroup:?}"),
+            };
+            assert_eq!(resolve(0, files), UNKNOWN);
+        }
+        let tiny = world(&[("/proc/self/cgroup", "0::/"), ("/sys/fs/cgroup/memory.max", "4096")]);
+        assert_eq!(resolve(0, tiny), LEAST);
+    }
+
+    #[test]
+    fn pressure_rises_with_what_workers_hold_and_falls_when_they_end() {
+        let budget = Budget::new(1000);
+        let (mut one, mut two) = (budget.share(), budget.share());
+        assert_eq!(one.report(799), Pressure::Fine);
+        assert_eq!(two.report(1), Pressure::Near);
+        assert_eq!(two.report(200), Pressure::Near);
+        assert_eq!(two.report(201), Pressure::Over);
+        assert_eq!(one.report(0), Pressure::Fine);
+        assert_eq!(budget.held(), 201);
+        drop(two);
+        assert_eq!(budget.held(), 0);
+        budget.set_limit(0);
+        assert!(budget.limit() >= LEAST);
+        assert_eq!(Pressure::of(u64::MAX, u64::MAX), Pressure::Over);
+        assert_eq!(Pressure::of(u64::MAX / 2, u64::MAX), Pressure::Fine);
+    }
+}

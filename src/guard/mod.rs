@@ -1,0 +1,21 @@
+//! Who may do how much: what one peer may cost the others, and all of them the machine.
+//!
+//! | file | what it bounds |
+//! |---|---|
+//! | `clients` | connections of one client |
+//! | `memory` | bytes held for all connections of the process |
+//! | `queue` | what waits for somebody who is slow, or away, and what is lost when that is too much |
+//! | `fanout` | one message to many, encoded once, and what waits for those who read too slowly |
+//! | `backoff` | how often a connection that was lost is tried again |
+
+mod backoff;
+pub mod clients;
+mod fanout;
+pub mod memory;
+mod queue;
+
+pub use backoff::{Backoff, Retry};
+pub use clients::{Client, Clients};
+pub use fanout::{Backlog, Batch, Delivery, Gather, Member};
+pub use memory::{Budget, Pressure, Share};
+pub use queue::{Bounds, Pushed, Queue, Slow};

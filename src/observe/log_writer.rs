@@ -1,0 +1,293 @@
+//! The log thread, and the bounded queue in front of it.
+//!
+//! The library starts no thread on its own: [`LogWriter::start`] is the call that starts this one.
+//!
+//! 1. [`LogQueue::offer`] never waits for the disk: the thread writes with the queue unlocked. What does not fit is dropped, and its
+//!    lines are counted.
+//! 2. After a batch the thread naps for [`NAP`], so that more gathers and it is rarely woken; it is woken early when much waits. A first line is written at once.
+//! 3. What was offered before [`reopen`](LogWriter::reopen) goes to the old file, what comes after to the new one; nothing is lost.
+//! 4. [`close`](LogWriter::close) writes all that was offered, unless that takes longer than its bound.
+//! 5. A write that failed in the middle of a line does not spoil the next line.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How much may wait, in bytes, if nothing else is said: about 20,000 lines. It is there only while the disk is behind.
+pub const LIMIT: usize = 4 << 20;
+/// A napping thread is woken when so many bytes wait, or a quarter of the limit.
+const PLENTY: usize = 256 << 10;
+/// How long more lines are gathered after a batch.
+pub const NAP: Duration = Duration::from_millis(10);
+/// Buffers that grew larger than this are given back.
+const KEEP: usize = 64 << 10;
+
+/// Where lines go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Sink {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Appended to this file, which is made with mode 0640 if it is not there.
+    File(PathBuf),
+}
+
+impl Sink {
+    fn open(&self) -> io::Result<Box<dyn Write + Send>> {
+        let file = match self {
+            // The standard library's own handles hold a lock and look for line ends.
+            Sink::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            Sink::Stderr => File::from(io::stderr().as_fd().try_clone_to_owned()?),
+            Sink::File(path) => OpenOptions::new().append(true).create(true).mode(0o640).open(path)?,
+        };
+        Ok(Box::new(Patient(file)))
+    }
+}
+
+/// A file whose writes wait even if somebody made the descriptor non-blocking, as shared terminals and pipes may be.
+struct Patient(File);
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::OUT)];
+                    rustix::event::poll(&mut fds, None)?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct State {
+    pending: Vec<u8>,
+    lines: u64,
+    /// To be written to from now on, once `pending` is out.
+    next: Option<Box<dyn Write + Send>>,
+    /// The thread wants to be woken when so many bytes are pending: 1 while it has nothing to do, more while it naps, never while
+    /// it writes.
+    wake_at: usize,
+    closing: bool,
+    ended: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// To the thread.
+    wake: Condvar,
+    /// From the thread: it has ended.
+    ended: Condvar,
+    dropped: AtomicU64,
+    limit: usize,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is sound between any two statements: a panic elsewhere does not matter to it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way to the log thread; cheap to clone.
+#[derive(Clone)]
+pub struct LogQueue(Arc<Shared>);
+
+impl LogQueue {
+    /// Hands on whole lines, `lines` of them. False if there was no room: they are dropped and counted. Never waits for a write.
+    pub fn offer(&self, bytes: &[u8], lines: u64) -> bool {
+        let mut state = self.0.lock();
+        if state.ended || state.pending.len() + bytes.len() > self.0.limit {
+            drop(state);
+            self.0.dropped.fetch_add(lines, Ordering::Relaxed);
+            return false;
+        }
+        state.pending.extend_from_slice(bytes);
+        state.lines += lines;
+        let wake = state.pending.len() >= state.wake_at;
+        if wake {
+            state.wake_at = usize::MAX;
+        }
+        drop(state);
+        if wake {
+            self.0.wake.notify_one();
+        }
+        true
+    }
+
+    /// Lines lost so far: there was no room, or the write failed.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for LogQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogQueue").field("dropped", &self.dropped()).finish_non_exhaustive()
+    }
+}
+
+/// The owner of the log thread. Dropped, it lets the thread finish on its own; [`close`](Self::close) waits for it.
+#[derive(Debug)]
+pub struct LogWriter {
+    queue: LogQueue,
+    sink: Mutex<Option<Sink>>,
+}
+
+impl LogWriter {
+    /// Opens the sink and starts the thread. At most `limit` bytes wait, and as many are being written.
+    pub fn start(sink: Sink, limit: usize) -> io::Result<LogWriter> {
+        let writer = LogWriter::start_with(sink.open()?, limit)?;
+        *writer.sink() = Some(sink);
+        Ok(writer)
+    }
+
+    /// The same with anything that can be written to.
+    pub fn start_with(out: Box<dyn Write + Send>, limit: usize) -> io::Result<LogWriter> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                pending: Vec::new(),
+                lines: 0,
+                next: None,
+                wake_at: usize::MAX,
+                closing: false,
+                ended: false,
+            }),
+            wake: Condvar::new(),
+            ended: Condvar::new(),
+            dropped: AtomicU64::new(0),
+            limit,
+        });
+        let theirs = shared.clone();
+        thread::Builder::new().name("evenkeel-log".into()).spawn(move || run(&theirs, out))?;
+        Ok(LogWriter { queue: LogQueue(shared), sink: Mutex::new(None) })
+    }
+
+    /// A way to it, for a worker.
+    pub fn queue(&self) -> LogQueue {
+        self.queue.clone()
+    }
+
+    /// Opens the file anew, after it was renamed by a log rotation. On an error lines go on to the old one. May wait for the disk.
+    pub fn reopen(&self) -> io::Result<()> {
+        let out = match &*self.sink() {
+            Some(sink) => sink.open()?,
+            None => return Ok(()),
+        };
+        self.switch(out);
+        Ok(())
+    }
+
+    /// Writes somewhere else from now on. On an error lines go on to the old place. May wait for the disk.
+    pub fn redirect(&self, sink: Sink) -> io::Result<()> {
+        self.switch(sink.open()?);
+        *self.sink() = Some(sink);
+        Ok(())
+    }
+
+    /// Where lines go; none if it is not a [`Sink`].
+    fn sink(&self) -> MutexGuard<'_, Option<Sink>> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn switch(&self, out: Box<dyn Write + Send>) {
+        self.queue.0.lock().next = Some(out);
+        self.queue.0.wake.notify_one();
+    }
+
+    /// Ends the thread, which first writes all that was offered. False if that takes longer than `bound`: the thread is
+    /// left to itself then. Workers must have flushed before.
+    pub fn close(self, bound: Duration) -> bool {
+        self.end();
+        let state = self.queue.0.lock();
+        let waited = self.queue.0.ended.wait_timeout_while(state, bound, |state| !state.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
+    }
+
+    fn end(&self) {
+        self.queue.0.lock().closing = true;
+        self.queue.0.wake.notify_one();
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The thread: gathers, writes, naps.
+fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
+    let mut batch = Vec::new();
+    let mut torn = false;
+    loop {
+        let mut state = shared.lock();
+        while state.pending.is_empty() && state.next.is_none() && !state.closing {
+            state.wake_at = 1;
+            state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.wake_at = usize::MAX;
+        std::mem::swap(&mut state.pending, &mut batch);
+        let lines = std::mem::take(&mut state.lines);
+        let next = state.next.take();
+        if batch.is_empty() && next.is_none() {
+            state.ended = true;
+            drop(state);
+            return shared.ended.notify_all();
+        }
+        drop(state);
+        shared.dropped.fetch_add(write_batch(&mut *out, &batch, lines, &mut torn), Ordering::Relaxed);
+        batch.clear();
+        batch.shrink_to(KEEP);
+        if let Some(next) = next {
+            (out, torn) = (next, false);
+        }
+        let mut state = shared.lock();
+        let plenty = PLENTY.min(shared.limit / 4);
+        state.wake_at = plenty;
+        let calm = |state: &mut State| state.next.is_none() && !state.closing && state.pending.len() < plenty;
+        drop(shared.wake.wait_timeout_while(state, NAP, calm));
+    }
+}
+
+/// Writes it; returns how many of its lines were lost.
+fn write_batch(out: &mut dyn Write, batch: &[u8], lines: u64, torn: &mut bool) -> u64 {
+    if *torn && out.write_all(b"\n").is_err() {
+        return lines;
+    }
+    *torn = false;
+    let mut rest = batch;
+    while !rest.is_empty() {
+        match out.write(rest) {
+            Ok(n) if n > 0 => rest = &rest[n.min(rest.len())..],
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => {
+                *torn = rest.len() < batch.len() && batch[batch.len() - rest.len() - 1] != b'\n';
+                return lines_of(rest).min(lines);
+            }
+        }
+    }
+    // It cannot matter to the reactors, and is tried again with the next batch.
+    drop(out.flush());
+    0
+}
+
+fn lines_of(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+#[cfg(test)]
+pub(super) mod tests;

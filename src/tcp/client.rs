@@ -1,0 +1,345 @@
+//! A plain TCP client that comes back: connects, and connects again when the connection is lost.
+//!
+//! | state | what is going on | ends by |
+//! |---|---|---|
+//! | waiting | no stream | the time until the next attempt ([`Retry`]) |
+//! | connecting | a connect is under way | connected, a fault, `connect_timeout` |
+//! | up | bytes come and go | the server closes, a fault, silence for `idle_timeout` |
+//!
+//! 1. Every change is told to the [`Handler`], in order; the end for good once, last.
+//! 2. What is said while away waits in a queue of whole messages with a bound; it leaves after what [`Handler::resubscribe`] says.
+//! 3. What was handed to a connection that was then lost may or may not have arrived.
+//!
+//! A client is a session: the program [`spawn`](crate::reactor::Cx::spawn)s it. Other sessions speak to it with [`Note`]s.
+
+use super::fault::{Away, AwayVerdict, Hit, away_verdict};
+use super::hub::{Note, Service};
+use crate::guard::{Backoff, Bounds, Pushed, Queue, Retry, Slow};
+use crate::observe::Reason;
+use crate::reactor::outbox::Cork;
+use crate::reactor::{
+    App, Close, CloseHow, Cx, Event, Host, Input, Millis, Pressure, Step, Target, Timer, Token,
+};
+use std::time::Duration;
+
+/// Output that waits above which messages are queued instead, in bytes.
+const WATER: usize = 128 << 10;
+
+/// Where to connect, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The address.
+    pub target: Target,
+    /// How long connecting may take. Default 10 s.
+    pub connect_timeout: Duration,
+    /// No byte in either direction for this long: the connection is given up and made anew; zero: never. Default 5 min.
+    pub idle_timeout: Duration,
+    /// When to try again.
+    pub retry: Retry,
+    /// What may wait while away, or while the server takes too slowly.
+    pub queue: Bounds,
+    /// What is lost when the queue is full; [`Slow::Close`] and [`Slow::DropNewest`]: the new message, and
+    /// [`Link::send`] says so. Default [`Slow::DropNewest`].
+    pub full: Slow,
+}
+
+impl Options {
+    /// This address, with the defaults.
+    pub fn new(target: Target) -> Options {
+        Options {
+            target,
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(300),
+            retry: Retry::default(),
+            queue: Bounds::default(),
+            full: Slow::DropNewest,
+        }
+    }
+}
+
+/// A change of a client's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// An attempt begins.
+    Connecting,
+    /// The connection stands.
+    Open,
+    /// The connection was lost, or could not be made.
+    Lost(Reason),
+    /// The next attempt begins after this long.
+    Waiting(Duration),
+    /// It was the last: for good.
+    Ended(Reason),
+}
+
+/// The program behind a client.
+pub trait Handler {
+    /// The state has changed. `link` takes messages at any time; after [`Change::Ended`] none is sent.
+    fn change(&mut self, change: Change, link: &mut Link<'_>);
+    /// The connection stands, for the first time or again: say what the server must know. It leaves before what waits.
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        let _ = link;
+    }
+    /// Bytes have come. Says how many were used; the rest is shown again, with more, once more has come. At most 64 KiB can be
+    /// left unused; what is left when the connection is lost is gone.
+    fn data(&mut self, bytes: &[u8], link: &mut Link<'_>) -> usize;
+}
+
+/// A client's connection, as its handler sees it.
+pub struct Link<'a> {
+    token: Token,
+    open: bool,
+    backlog: usize,
+    outgoing: &'a mut Outgoing,
+    cork: &'a mut Cork,
+    host: &'a mut dyn Host,
+    slow: Slow,
+    bounds: Bounds,
+    wish: bool,
+}
+
+impl Link<'_> {
+    /// The client's name, for [`Note`]s; it outlives connections.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Bytes would leave at once.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Sends these bytes, or queues them, whole. False if they were not taken: the queue is full.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        let waits = !self.outgoing.queue.is_empty() || self.backlog + self.cork.memory() >= WATER;
+        if self.open && !waits {
+            self.cork.bytes_mut().extend_from_slice(bytes);
+            return true;
+        }
+        self.outgoing.push(bytes.into(), self.slow, self.bounds)
+    }
+
+    /// Messages that wait in the queue.
+    pub fn queued(&self) -> usize {
+        self.outgoing.queue.len()
+    }
+
+    /// Messages that the queue has lost since the client began.
+    pub fn lost(&self) -> u64 {
+        self.outgoing.lost
+    }
+
+    /// Sends what waits and closes, for good.
+    pub fn close(&mut self) {
+        self.wish = true;
+    }
+
+    /// Randomness, the calendar, files.
+    pub fn host(&mut self) -> &mut dyn Host {
+        self.host
+    }
+}
+
+/// What is to be sent.
+#[derive(Default)]
+struct Outgoing {
+    queue: Queue<Box<[u8]>>,
+    lost: u64,
+}
+
+impl Outgoing {
+    fn push(&mut self, bytes: Box<[u8]>, slow: Slow, bounds: Bounds) -> bool {
+        let len = bytes.len();
+        match self.queue.push(bytes, len, slow, bounds) {
+            Pushed::Waits(lost) => {
+                self.lost += u64::from(lost);
+                true
+            }
+            Pushed::Lost | Pushed::Full => {
+                self.lost += 1;
+                false
+            }
+        }
+    }
+}
+
+struct Inner {
+    options: Options,
+    handler: Box<dyn Handler>,
+    /// Where it stands while it is not connected.
+    away: Option<Away>,
+    outgoing: Outgoing,
+    backoff: Backoff,
+}
+
+/// A client: one pointer.
+pub struct Client(Box<Inner>);
+
+impl Client {
+    /// A client that begins when it is spawned.
+    pub fn new(options: Options, handler: Box<dyn Handler>) -> Client {
+        let (outgoing, backoff) = (Outgoing::default(), Backoff::default());
+        Client(Box::new(Inner { options, handler, away: Some(Away::Waiting), outgoing, backoff }))
+    }
+
+    /// Where it stands, if it is not connected.
+    pub fn away(&self) -> Option<Away> {
+        self.0.away
+    }
+
+    /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
+    pub fn on_data<A: Service>(
+        &mut self,
+        input: &mut Input<'_>,
+        _: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        let inner = &mut *self.0;
+        if inner.away.is_some() {
+            return Step::Continue;
+        }
+        let mut used = 0;
+        let step = inner.tell(cx, |handler, link| used = handler.data(input.bytes(), link));
+        input.take(used.min(input.bytes().len()));
+        inner.rest(step, cx)
+    }
+
+    /// Something else has come. See [`Session::on_event`](crate::reactor::Session::on_event).
+    pub fn on_event<A: Service>(
+        &mut self,
+        event: Event<Note>,
+        _: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        let inner = &mut *self.0;
+        let hit = match event {
+            Event::Open => return inner.opened(cx),
+            Event::Drained | Event::Note(_, Note::Batch(_)) => return inner.rest(Step::Continue, cx),
+            Event::Note(_, Note::Send(bytes)) => {
+                let step = inner.tell(cx, |_, link| {
+                    link.send(&bytes);
+                });
+                return inner.rest(step, cx);
+            }
+            Event::Note(_, Note::Close) => return Step::Close(Close::Graceful, Reason::Kicked),
+            Event::Eof => Hit::Eof,
+            Event::Timeout(deadline) => Hit::Timeout(deadline),
+            Event::Failed(failure) => Hit::Failed(failure),
+            Event::Drain => Hit::Drain,
+        };
+        match away_verdict(inner.away, hit) {
+            AwayVerdict::Ignore => Step::Continue,
+            AwayVerdict::Dial => inner.dial(cx),
+            AwayVerdict::Silent if cx.backlog() > 0 => inner.rest(Step::Continue, cx),
+            AwayVerdict::Silent => inner.lost(Reason::IdleTimeout, cx),
+            AwayVerdict::Lost(reason) => inner.lost(reason, cx),
+            AwayVerdict::End(reason) => Step::Close(Close::Graceful, reason),
+        }
+    }
+
+    /// The client has ended; the program calls it in [`App::on_close`].
+    pub fn on_close(mut self, reason: Reason, token: Token, host: &mut dyn Host) {
+        let mut cork = Cork::default();
+        let inner = &mut *self.0;
+        let mut link = Link {
+            token,
+            open: false,
+            backlog: 0,
+            outgoing: &mut inner.outgoing,
+            cork: &mut cork,
+            host,
+            slow: inner.options.full,
+            bounds: inner.options.queue,
+            wish: false,
+        };
+        inner.handler.change(Change::Ended(reason), &mut link);
+    }
+}
+
+impl Inner {
+    /// It was spawned, or a connect has succeeded.
+    fn opened<A: Service>(&mut self, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        match self.away {
+            Some(Away::Waiting) => self.dial(cx),
+            Some(Away::Connecting) => {
+                self.away = None;
+                self.backoff.stands(cx.now());
+                cx.set_deadlines(Millis::NEVER, Millis::NEVER);
+                // What waits must not leave before what the server must know first.
+                let mut waiting = std::mem::take(&mut self.outgoing.queue);
+                let step = self.tell(cx, |handler, link| {
+                    handler.change(Change::Open, link);
+                    handler.resubscribe(link);
+                });
+                while let Some(bytes) = waiting.pop() {
+                    self.outgoing.push(bytes, self.options.full, self.options.queue);
+                }
+                self.rest(step, cx)
+            }
+            None => Step::Continue,
+        }
+    }
+
+    fn dial<A: Service>(&mut self, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        self.away = Some(Away::Connecting);
+        cx.set_deadlines(cx.now().after(self.options.connect_timeout), Millis::NEVER);
+        cx.attach(&self.options.target);
+        self.tell(cx, |handler, link| handler.change(Change::Connecting, link))
+    }
+
+    /// Sends what waits, as far as the server takes it, and sets the deadline.
+    fn rest<A: Service>(&mut self, step: Step<Reason>, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        if self.away.is_some() || step != Step::Continue {
+            return step;
+        }
+        while !self.outgoing.queue.is_empty() && cx.pressure() == Pressure::Low {
+            if let Some(bytes) = self.outgoing.queue.pop() {
+                cx.write(&bytes);
+            }
+        }
+        match self.options.idle_timeout {
+            idle if idle.is_zero() => {}
+            idle => cx.set_deadline(Timer::Phase, idle),
+        }
+        Step::Continue
+    }
+
+    /// The connection is lost, or could not be made.
+    fn lost<A: Service>(&mut self, reason: Reason, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        self.away = Some(Away::Waiting);
+        if cx.draining() {
+            return Step::Close(Close::Graceful, reason);
+        }
+        let told = self.tell(cx, |handler, link| handler.change(Change::Lost(reason), link));
+        let wait = self.backoff.lost(&self.options.retry, cx.now(), cx.host());
+        let (Step::Continue, Some(wait)) = (told, wait) else { return Step::Close(Close::Graceful, reason) };
+        cx.set_deadlines(cx.now().after(wait), Millis::NEVER);
+        match self.tell(cx, |handler, link| handler.change(Change::Waiting(wait), link)) {
+            Step::Continue => Step::Detach(CloseHow::Normal),
+            end => end,
+        }
+    }
+
+    /// Calls the handler, and closes if it wishes.
+    fn tell<A: App<Reason = Reason>>(
+        &mut self,
+        cx: &mut Cx<'_, A>,
+        call: impl FnOnce(&mut dyn Handler, &mut Link<'_>),
+    ) -> Step<Reason> {
+        let (token, backlog) = (cx.me(), cx.backlog());
+        let (cork, host) = cx.output();
+        let mut link = Link {
+            token,
+            open: self.away.is_none(),
+            backlog: backlog.saturating_sub(cork.memory()),
+            outgoing: &mut self.outgoing,
+            cork,
+            host,
+            slow: self.options.full,
+            bounds: self.options.queue,
+            wish: false,
+        };
+        call(&mut *self.handler, &mut link);
+        if link.wish { Step::Close(Close::Graceful, Reason::Done) } else { Step::Continue }
+    }
+}

@@ -1,0 +1,296 @@
+//! What the TCP connections of one worker share: services with their options and handlers, who is connected, what goes to all.
+
+use super::fault::State;
+use crate::guard::{Batch, Bounds, Gather, Member, Slow};
+use crate::observe::Reason;
+use crate::reactor::outbox::Cork;
+use crate::reactor::{App, AppCx, Host, Part, Peer as Address, Token};
+use slab::Slab;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is gathered in one turn for all members together, in bytes, before reading waits for the next turn.
+const GATHERED: usize = 4 << 20;
+/// What a message costs besides its bytes.
+const PER_MESSAGE: usize = 32;
+
+/// What raw TCP needs of the program that it runs in.
+pub trait Service: App<Reason = Reason, Note: From<Note>> {
+    /// The worker's hub.
+    fn tcp(&mut self) -> &mut Hub;
+}
+
+/// Words to a connection.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// Lines from others.
+    Batch(Arc<Batch>),
+    /// Send these bytes.
+    Send(Arc<[u8]>),
+    /// Send what waits and close: [`Reason::Kicked`].
+    Close,
+}
+
+/// The limits and times by which a service's connections live.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// No byte in either direction for this long closes the connection; zero: never. Default 5 min.
+    pub idle_timeout: Duration,
+    /// Longest line in bytes, its end included: at most 64 KiB. Default 16 KiB.
+    pub line_size: usize,
+    /// What happens to a member who reads too slowly. Default: closed.
+    pub slow: Slow,
+    /// What may wait for one member.
+    pub bounds: Bounds,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            idle_timeout: Duration::from_secs(300),
+            line_size: 16 << 10,
+            slow: Slow::Close,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+/// What is done with the bytes of a service.
+pub enum Kind {
+    /// They are sent back.
+    Echo,
+    /// A line from one goes to all others. A line ends with LF and keeps it; what comes without one before the end is no line.
+    Lines,
+    /// As this says.
+    Custom(Box<dyn Handler>),
+}
+
+/// A protocol of one's own. One value per worker and service: what it keeps for a connection it keeps under its token.
+pub trait Handler {
+    /// A connection stands.
+    fn open(&mut self, peer: &mut Peer<'_>) {
+        let _ = peer;
+    }
+    /// Bytes have come. Says how many were used; the rest is shown again, with more, once more has come. At most 64 KiB can be
+    /// left unused.
+    fn data(&mut self, bytes: &[u8], peer: &mut Peer<'_>) -> usize;
+    /// There is room again, after [`Peer::waiting`] had been above high water (256 KiB by default).
+    fn writable(&mut self, peer: &mut Peer<'_>) {
+        let _ = peer;
+    }
+    /// The peer will send no more; it still reads. By default what waits is sent, and then the connection closes.
+    fn eof(&mut self, peer: &mut Peer<'_>) {
+        peer.close();
+    }
+    /// The connection has ended, for this reason; told once, also if `open` was never told.
+    fn close(&mut self, token: Token, reason: Reason) {
+        let _ = (token, reason);
+    }
+}
+
+/// A connection, as its handler sees it.
+pub struct Peer<'a> {
+    pub(super) token: Token,
+    pub(super) address: Address,
+    pub(super) backlog: usize,
+    pub(super) cork: &'a mut Cork,
+    pub(super) host: &'a mut dyn Host,
+    pub(super) crowd: &'a mut Crowd,
+    pub(super) worker: u16,
+    pub(super) wish: Wish,
+}
+
+/// What a handler asked for besides sending.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wish {
+    pub close: bool,
+    pub abort: bool,
+    pub reading: Option<bool>,
+}
+
+impl Peer<'_> {
+    /// Its name.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Sends bytes, in order. Look at [`waiting`](Self::waiting) before sending much unasked: 4 MiB end the connection.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.cork.bytes_mut().extend_from_slice(bytes);
+    }
+
+    /// Sends a piece without copying it.
+    pub fn send_part(&mut self, part: Part) {
+        self.cork.push(part);
+    }
+
+    /// Bytes that wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.backlog + self.cork.memory()
+    }
+
+    /// Sends these bytes to all others of the service, on every worker.
+    pub fn publish(&mut self, bytes: &[u8]) {
+        let from = Member { worker: self.worker, token: self.token };
+        self.crowd.publish(Some(from), bytes);
+    }
+
+    /// Stops or resumes reading.
+    pub fn set_reading(&mut self, on: bool) {
+        self.wish.reading = Some(on);
+    }
+
+    /// Sends what waits and closes.
+    pub fn close(&mut self) {
+        self.wish.close = true;
+    }
+
+    /// Resets the connection.
+    pub fn abort(&mut self) {
+        self.wish.abort = true;
+    }
+
+    /// Randomness, the calendar, files.
+    pub fn host(&mut self) -> &mut dyn Host {
+        self.host
+    }
+}
+
+/// Which service of a hub: the order of [`Hub::add`], the same on every worker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ServiceId(pub u16);
+
+/// What was published on another worker.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    service: ServiceId,
+    batch: Arc<Batch>,
+}
+
+/// Plain counts.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Counters {
+    /// Messages that went to all others.
+    pub published: u64,
+    /// Messages that slow members lost.
+    pub lost: u64,
+    /// Members closed because they were slow.
+    pub too_slow: u64,
+    /// Lines over the limit.
+    pub long_lines: u64,
+}
+
+/// Who is connected to a service, and what is on its way to them.
+#[derive(Default)]
+pub(super) struct Crowd {
+    pub seats: Slab<Token>,
+    gather: Gather,
+    gathered: usize,
+    published: u64,
+}
+
+impl Crowd {
+    pub fn publish(&mut self, from: Option<Member>, bytes: &[u8]) {
+        self.gathered += PER_MESSAGE + self.gather.push(from, |out| out.extend_from_slice(bytes));
+        self.published += 1;
+    }
+
+    /// So much was gathered in this turn that the next message should wait.
+    pub fn is_full(&self) -> bool {
+        self.gathered >= GATHERED
+    }
+}
+
+pub(super) struct Entry {
+    pub options: Options,
+    pub kind: Kind,
+    pub crowd: Crowd,
+}
+
+/// The services of one worker.
+pub struct Hub {
+    pub(super) services: Vec<Entry>,
+    pub(super) worker: u16,
+    pub(super) counters: Counters,
+    several: bool,
+    outgoing: Vec<Remote>,
+}
+
+impl Hub {
+    /// The hub of worker number `worker` (from 0) of `workers`.
+    pub fn new(worker: u16, workers: u16) -> Hub {
+        let counters = Counters::default();
+        Hub { services: Vec::new(), worker, counters, several: workers > 1, outgoing: Vec::new() }
+    }
+
+    /// Adds a service. Every worker adds the same ones in the same order.
+    pub fn add(&mut self, options: Options, kind: Kind) -> ServiceId {
+        self.services.push(Entry { options, kind, crowd: Crowd::default() });
+        ServiceId((self.services.len() - 1) as u16)
+    }
+
+    /// Plain counts.
+    pub fn counters(&self) -> Counters {
+        let published = self.services.iter().map(|entry| entry.crowd.published).sum();
+        Counters { published, ..self.counters }
+    }
+
+    /// Who is connected here to this service. Of echo nobody is listed.
+    pub fn members(&self, service: ServiceId) -> impl Iterator<Item = Token> + '_ {
+        let entry = self.services.get(service.0 as usize);
+        entry.into_iter().flat_map(|entry| entry.crowd.seats.iter().map(|(_, token)| *token))
+    }
+
+    /// Sends bytes to all who are connected to this service, on every worker.
+    pub fn publish(&mut self, service: ServiceId, bytes: &[u8]) {
+        if let Some(entry) = self.services.get_mut(service.0 as usize) {
+            entry.crowd.publish(None, bytes);
+        }
+    }
+
+    /// Sends on what was published in this turn. The program calls it in [`App::on_turn`]; nothing is left to do if nothing was said.
+    pub fn flush<A: Service>(&mut self, cx: &mut AppCx<'_, A>) {
+        for (number, entry) in self.services.iter_mut().enumerate() {
+            if entry.crowd.gather.is_empty() {
+                continue;
+            }
+            entry.crowd.gathered = 0;
+            let batch = Arc::new(entry.crowd.gather.seal(entry.options.slow, entry.options.bounds));
+            for (_, token) in &entry.crowd.seats {
+                cx.notify(*token, Note::Batch(batch.clone()).into());
+            }
+            if self.several {
+                self.outgoing.push(Remote { service: ServiceId(number as u16), batch });
+            }
+        }
+    }
+
+    /// What all other workers must be told: post it to each of them, in this order. Empty unless something was published.
+    pub fn take_outgoing(&mut self) -> Vec<Remote> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// Something was published on another worker.
+    pub fn on_remote<A: Service>(&mut self, remote: &Remote, cx: &mut AppCx<'_, A>) {
+        if let Some(entry) = self.services.get(remote.service.0 as usize) {
+            for (_, token) in &entry.crowd.seats {
+                cx.notify(*token, Note::Batch(remote.batch.clone()).into());
+            }
+        }
+    }
+}
+
+impl State {
+    /// Nothing is read in it, by our own choice.
+    pub(super) fn is_held(self) -> bool {
+        match self {
+            State::Held => true,
+            State::Open | State::Finishing => false,
+        }
+    }
+}

@@ -1,0 +1,573 @@
+//! A client that comes back: connects, checks the handshake, and connects again when the connection is lost.
+//!
+//! | state | what is going on | ends by |
+//! |---|---|---|
+//! | waiting | no stream | the time until the next attempt ([`Retry`]) |
+//! | connecting | a connect is under way | connected, a fault, `connect_timeout` |
+//! | handshake | our request is out | a 101 that fits it, anything else, `connect_timeout` |
+//! | up | the states of [`fault`](super::fault) | closed by either side, a fault, silence |
+//!
+//! 1. Every change is told to the [`Handler`], in order; the end for good once, last.
+//! 2. What is said while away waits in a queue with a bound; it leaves after what [`Handler::resubscribe`] says.
+//! 3. Each frame is masked with a fresh key that nobody can foresee (RFC 6455, 10.3).
+//! 4. What was handed to a connection that was then lost may or may not have arrived: who must know lets the other side acknowledge.
+//!
+//! A client is a session: the program [`spawn`](crate::reactor::Cx::spawn)s it. Other sessions speak to it with [`Note`]s.
+
+use super::fault::{Away, AwayVerdict, Hit, State, away_verdict};
+use super::handler::{Message, Owned};
+use super::hub::{Note, Service};
+use super::talk::{Codecs, Flow, Heard, Pace, Rules, Sender, Talk};
+use crate::guard::{Backoff, Bounds, Pushed, Queue, Retry, Slow};
+use crate::observe::Reason;
+use crate::reactor::outbox::Cork;
+use crate::reactor::{App, Close, CloseHow, Cx, Event, Host, Input, Millis, Pressure, Step, Target, Token};
+use crate::wire::http::Method;
+use crate::wire::http::response::{self, ParsedResponse};
+use crate::wire::ws::extension::DeflateOffer;
+use crate::wire::ws::handshake::client::{Illegal, Opening, key_text, verify};
+use crate::wire::ws::{Agreed, Code, Deflater, Limits, Role};
+use std::time::Duration;
+
+/// Output that waits above which messages are queued instead, in bytes.
+const WATER: usize = 128 << 10;
+
+/// Where to connect, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The address.
+    pub target: Target,
+    /// `Host`: the name, and the port if it is not 80.
+    pub host: String,
+    /// Path and query, beginning with a slash.
+    pub path: String,
+    /// `Origin`, if any.
+    pub origin: Option<String>,
+    /// Subprotocols, the favourite first.
+    pub protocols: Vec<String>,
+    /// Further fields, such as `Authorization`.
+    pub fields: Vec<(String, String)>,
+    /// The offer of permessage-deflate, if any. Default: no takeover either way.
+    pub deflate: Option<DeflateOffer>,
+    /// Times while the connection stands.
+    pub pace: Pace,
+    /// Sizes of frames and messages.
+    pub limits: Limits,
+    /// How long connecting may take, and then the handshake. Default 10 s.
+    pub connect_timeout: Duration,
+    /// When to try again.
+    pub retry: Retry,
+    /// What may wait while away, or while the server takes too slowly.
+    pub queue: Bounds,
+    /// What is lost when the queue is full; [`Slow::Close`] and [`Slow::DropNewest`]: the new message, and
+    /// [`Link::send`] says so. Default [`Slow::DropNewest`].
+    pub full: Slow,
+}
+
+impl Options {
+    /// These places, with the defaults.
+    pub fn new(target: Target, host: &str, path: &str) -> Options {
+        let deflate =
+            DeflateOffer { server_no_takeover: true, client_no_takeover: true, ..DeflateOffer::default() };
+        Options {
+            target,
+            host: host.into(),
+            path: path.into(),
+            origin: None,
+            protocols: Vec::new(),
+            fields: Vec::new(),
+            deflate: Some(deflate),
+            pace: Pace::default(),
+            limits: Limits::default(),
+            connect_timeout: Duration::from_secs(10),
+            retry: Retry::default(),
+            queue: Bounds::default(),
+            full: Slow::DropNewest,
+        }
+    }
+}
+
+/// A change of a client's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change<'a> {
+    /// An attempt begins.
+    Connecting,
+    /// The handshake is done, with this subprotocol.
+    Open(Option<&'a str>),
+    /// The server closes, or answers our close frame, with this code and reason, if it gave one.
+    Closing(Option<(Code, &'a str)>),
+    /// The connection was lost, or could not be made.
+    Lost(Reason),
+    /// The next attempt begins after this long.
+    Waiting(Duration),
+    /// It was the last: for good.
+    Ended(Reason),
+}
+
+/// The program behind a client.
+pub trait Handler {
+    /// The state has changed. `link` takes messages at any time; after [`Change::Ended`] none is sent.
+    fn change(&mut self, change: Change<'_>, link: &mut Link<'_>);
+    /// The connection stands, for the first time or again: say what the server must know. It leaves before what waits.
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        let _ = link;
+    }
+    /// A message has come.
+    fn message(&mut self, message: Message<'_>, link: &mut Link<'_>);
+}
+
+/// A client's connection, as its handler sees it.
+pub struct Link<'a> {
+    token: Token,
+    open: bool,
+    backlog: usize,
+    sender: Sender,
+    outgoing: &'a mut Outgoing,
+    cork: &'a mut Cork,
+    host: &'a mut dyn Host,
+    codecs: &'a mut Codecs,
+    slow: Slow,
+    bounds: Bounds,
+    wish: Option<(Code, Box<str>)>,
+}
+
+impl Link<'_> {
+    /// The client's name, for [`Note`]s; it outlives connections.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// A message would leave at once.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Sends a message, or queues it. False if it was not taken: the queue is full.
+    pub fn send(&mut self, message: Message<'_>) -> bool {
+        let waits = !self.outgoing.queue.is_empty() || self.backlog + self.cork.memory() >= WATER;
+        if self.open && !waits {
+            self.emit(message);
+            return true;
+        }
+        match self.outgoing.queue.push(message.to_owned(), message.bytes().len(), self.slow, self.bounds) {
+            Pushed::Waits(lost) => {
+                self.outgoing.lost += u64::from(lost);
+                true
+            }
+            Pushed::Lost | Pushed::Full => {
+                self.outgoing.lost += 1;
+                false
+            }
+        }
+    }
+
+    /// Messages that wait in the queue.
+    pub fn queued(&self) -> usize {
+        self.outgoing.queue.len()
+    }
+
+    /// Messages that the queue has lost since the client began.
+    pub fn lost(&self) -> u64 {
+        self.outgoing.lost
+    }
+
+    /// Closes for good, with the closing handshake if the connection stands.
+    pub fn close(&mut self, code: Code, reason: &str) {
+        if self.wish.is_none() {
+            self.wish = Some((code, reason.into()));
+        }
+    }
+
+    fn emit(&mut self, message: Message<'_>) {
+        let own = &mut self.outgoing.own;
+        self.sender.message(message, own, self.codecs, self.host, self.cork.bytes_mut());
+    }
+}
+
+/// What is to be sent.
+#[derive(Default)]
+struct Outgoing {
+    queue: Queue<Owned>,
+    own: Option<Box<Deflater>>,
+    lost: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Away(Away),
+    Up,
+}
+
+struct Inner {
+    options: Options,
+    handler: Box<dyn Handler>,
+    stage: Stage,
+    talk: Talk,
+    outgoing: Outgoing,
+    backoff: Backoff,
+    key: [u8; 24],
+    scanned: usize,
+    /// Closed on purpose: not to be tried again.
+    done: bool,
+}
+
+/// A client: one pointer.
+pub struct Client(Box<Inner>);
+
+impl Client {
+    /// A client that begins when it is spawned.
+    ///
+    /// # Errors
+    /// [`Illegal`]: the options could not be written as a request.
+    pub fn new(options: Options, handler: Box<dyn Handler>) -> Result<Client, Illegal> {
+        let inner = Inner {
+            options,
+            handler,
+            stage: Stage::Away(Away::Waiting),
+            talk: Talk::new(Role::Client, None, 0),
+            outgoing: Outgoing::default(),
+            backoff: Backoff::default(),
+            key: [b'A'; 24],
+            scanned: 0,
+            done: false,
+        };
+        inner.request(&mut Vec::new())?;
+        Ok(Client(Box::new(inner)))
+    }
+
+    /// Where it stands, if it is not connected.
+    pub fn away(&self) -> Option<Away> {
+        match self.0.stage {
+            Stage::Away(away) => Some(away),
+            Stage::Up => None,
+        }
+    }
+
+    /// Where its connection stands, if it has one.
+    pub fn state(&self) -> Option<State> {
+        self.away().is_none().then(|| self.0.talk.state())
+    }
+
+    /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
+    pub fn on_data<A: Service>(
+        &mut self,
+        input: &mut Input<'_>,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        let inner = &mut *self.0;
+        match inner.stage {
+            Stage::Away(Away::Handshake) => {
+                if let Some(step) = inner.answered(input, app, cx) {
+                    return step;
+                }
+            }
+            Stage::Away(Away::Waiting | Away::Connecting) => return Step::Continue,
+            Stage::Up => {}
+        }
+        let step = inner.read(input, app, cx);
+        inner.after(step, app, cx)
+    }
+
+    /// Something else has come. See [`Session::on_event`](crate::reactor::Session::on_event).
+    pub fn on_event<A: Service>(
+        &mut self,
+        event: Event<Note>,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        let inner = &mut *self.0;
+        let hit = match event {
+            Event::Open => return inner.opened(app, cx),
+            Event::Drained => return inner.flush(app, cx),
+            Event::Note(_, Note::Batch(_)) => return Step::Continue,
+            Event::Note(_, Note::Send(message)) => {
+                return match inner.tell(app, cx, |_, link| {
+                    link.send(message.as_message());
+                }) {
+                    Step::Continue => inner.flush(app, cx),
+                    end => end,
+                };
+            }
+            Event::Note(_, Note::Close(code, text)) => {
+                return inner.tell(app, cx, |_, link| link.close(code, &text));
+            }
+            Event::Eof => Hit::Eof,
+            Event::Timeout(deadline) => Hit::Timeout(deadline),
+            Event::Failed(failure) => Hit::Failed(failure),
+            Event::Drain => Hit::Drain,
+        };
+        inner.hit(hit, app, cx)
+    }
+
+    /// The client has ended; the program calls it in [`App::on_close`].
+    pub fn on_close<A: Service>(mut self, reason: Reason, token: Token, app: &mut A, host: &mut dyn Host) {
+        let hub = app.ws();
+        self.0.talk.abandon(&mut hub.desk);
+        let mut cork = Cork::default();
+        let inner = &mut *self.0;
+        let mut link = Link {
+            token,
+            open: false,
+            backlog: 0,
+            sender: inner.talk.sender(),
+            outgoing: &mut inner.outgoing,
+            cork: &mut cork,
+            host,
+            codecs: &mut hub.shared.codecs,
+            slow: inner.options.full,
+            bounds: inner.options.queue,
+            wish: None,
+        };
+        inner.handler.change(Change::Ended(reason), &mut link);
+    }
+}
+
+impl Inner {
+    fn rules(&self) -> Rules {
+        Rules { pace: self.options.pace, limits: self.options.limits }
+    }
+
+    fn request(&self, out: &mut Vec<u8>) -> Result<(), Illegal> {
+        let options = &self.options;
+        let protocols: Vec<&str> = options.protocols.iter().map(String::as_str).collect();
+        let fields: Vec<(&str, &str)> =
+            options.fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let opening = Opening {
+            host: &options.host,
+            target: &options.path,
+            protocols: &protocols,
+            deflate: options.deflate,
+            origin: options.origin.as_deref(),
+            fields: &fields,
+        };
+        opening.emit(&self.key, out)
+    }
+
+    fn hit<A: Service>(&mut self, hit: Hit, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        let away = match self.stage {
+            Stage::Up => {
+                self.done |= hit == Hit::Drain;
+                let rules = self.rules();
+                let step = self.talk.hit(hit, &rules, cx);
+                return self.after(step, app, cx);
+            }
+            Stage::Away(away) => away,
+        };
+        match away_verdict(away, hit) {
+            AwayVerdict::Ignore => Step::Continue,
+            AwayVerdict::Dial => self.dial(app, cx),
+            AwayVerdict::Lost(reason) => self.lost(Close::Abort, reason, app, cx),
+            AwayVerdict::End(reason) => Step::Close(Close::Graceful, reason),
+        }
+    }
+
+    /// It was spawned, or a connect has succeeded.
+    fn opened<A: Service>(&mut self, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        match self.stage {
+            Stage::Away(Away::Waiting) => self.dial(app, cx),
+            Stage::Away(Away::Connecting) => {
+                let mut random = [0; 16];
+                cx.host().fill_random(&mut random);
+                (self.key, self.scanned) = (key_text(random), 0);
+                self.stage = Stage::Away(Away::Handshake);
+                cx.set_deadlines(cx.now().after(self.options.connect_timeout), Millis::NEVER);
+                match cx.compose(|out| self.request(out)) {
+                    Ok(()) => Step::Continue,
+                    Err(Illegal) => Step::Close(Close::Abort, Reason::Internal),
+                }
+            }
+            Stage::Away(Away::Handshake) | Stage::Up => Step::Continue,
+        }
+    }
+
+    fn dial<A: Service>(&mut self, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        self.stage = Stage::Away(Away::Connecting);
+        cx.set_deadlines(cx.now().after(self.options.connect_timeout), Millis::NEVER);
+        cx.attach(&self.options.target);
+        self.tell(app, cx, |handler, link| handler.change(Change::Connecting, link))
+    }
+
+    /// Reads the answer to our request; `None` once the connection stands.
+    fn answered<A: Service>(
+        &mut self,
+        input: &mut Input<'_>,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Option<Step<Reason>> {
+        loop {
+            let limits = crate::wire::limits::Limits::default();
+            let (head, len) = match response::parse(input.bytes(), &mut self.scanned, Method::Get, &limits) {
+                Ok(ParsedResponse::Complete(head, len)) => (head, len),
+                Ok(ParsedResponse::Partial) => return Some(Step::Continue),
+                Err(_) => return Some(self.lost(Close::Abort, Reason::WsViolation, app, cx)),
+            };
+            if (100..=199).contains(&head.status) && head.status != 101 {
+                input.take(len);
+                continue;
+            }
+            let protocols: Vec<&str> = self.options.protocols.iter().map(String::as_str).collect();
+            let fields = head.fields.iter();
+            let found = verify(head.status, fields, &self.key, &protocols, self.options.deflate.as_ref());
+            let Ok(accepted) = found.map(|a| (a.protocol.map(str::to_owned), a.deflate)) else {
+                return Some(self.lost(Close::Abort, Reason::Refused, app, cx));
+            };
+            input.take(len);
+            return self.stands(accepted, app, cx);
+        }
+    }
+
+    fn stands<A: Service>(
+        &mut self,
+        (protocol, agreed): (Option<String>, Option<Agreed>),
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Option<Step<Reason>> {
+        self.stage = Stage::Up;
+        self.talk = Talk::new(Role::Client, agreed, 0);
+        self.outgoing.own = None;
+        self.backoff.stands(cx.now());
+        let rules = self.rules();
+        self.talk.begin(&rules, cx);
+        // What waits must not leave before what the server must know first.
+        let waiting = std::mem::take(&mut self.outgoing.queue);
+        let step = self.tell(app, cx, |handler, link| {
+            handler.change(Change::Open(protocol.as_deref()), link);
+            handler.resubscribe(link);
+        });
+        let mut said = std::mem::replace(&mut self.outgoing.queue, waiting);
+        if !said.is_empty() {
+            // More was said than goes out at once: it goes first.
+            std::mem::swap(&mut said, &mut self.outgoing.queue);
+            while let Some(message) = said.pop() {
+                let len = message.as_message().bytes().len();
+                match self.outgoing.queue.push(message, len, self.options.full, self.options.queue) {
+                    Pushed::Waits(lost) => self.outgoing.lost += u64::from(lost),
+                    Pushed::Lost | Pushed::Full => self.outgoing.lost += 1,
+                }
+            }
+        }
+        match step {
+            Step::Continue => {}
+            end => return Some(end),
+        }
+        match self.flush(app, cx) {
+            Step::Continue => None,
+            end => Some(end),
+        }
+    }
+
+    fn read<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        let (rules, hub) = (self.rules(), app.ws());
+        let (codecs, done) = (&mut hub.shared.codecs, &mut self.done);
+        let (outgoing, handler, options) = (&mut self.outgoing, &mut self.handler, &self.options);
+        self.talk.read(input, &mut hub.desk, &rules, cx, |talk, heard, cx| {
+            let wish = with_link(talk, outgoing, options, codecs, true, cx, |link| match heard {
+                Heard::Message(message) => handler.message(message, link),
+                Heard::Close(said) => handler.change(Change::Closing(said), link),
+            });
+            if let Some((code, text)) = wish {
+                *done = true;
+                talk.close(code, &text, Reason::WsClosed, &rules, cx);
+            }
+            Flow::More
+        })
+    }
+
+    /// Calls the handler, and closes if it wishes.
+    fn tell<A: Service>(
+        &mut self,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+        call: impl FnOnce(&mut dyn Handler, &mut Link<'_>),
+    ) -> Step<Reason> {
+        let (rules, up) = (self.rules(), self.stage == Stage::Up);
+        let (handler, codecs) = (&mut *self.handler, &mut app.ws().shared.codecs);
+        let wish = with_link(&self.talk, &mut self.outgoing, &self.options, codecs, up, cx, |link| {
+            call(handler, link)
+        });
+        let Some((code, text)) = wish else { return Step::Continue };
+        self.done = true;
+        if !up {
+            return Step::Close(Close::Graceful, Reason::WsClosed);
+        }
+        self.talk.close(code, &text, Reason::WsClosed, &rules, cx);
+        Step::Continue
+    }
+
+    /// Sends what waits, as far as the server takes it.
+    fn flush<A: Service>(&mut self, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        if self.stage != Stage::Up || !self.talk.state().is_open() || self.outgoing.queue.is_empty() {
+            return Step::Continue;
+        }
+        let codecs = &mut app.ws().shared.codecs;
+        let sender = self.talk.sender();
+        while cx.pressure() == Pressure::Low {
+            let Some(message) = self.outgoing.queue.pop() else { break };
+            let (cork, host) = cx.output();
+            sender.message(message.as_message(), &mut self.outgoing.own, codecs, host, cork.bytes_mut());
+        }
+        Step::Continue
+    }
+
+    /// What the connection wants next, as seen by a client that comes back.
+    fn after<A: Service>(&mut self, step: Step<Reason>, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        match step {
+            Step::Continue => self.flush(app, cx),
+            Step::Close(close, reason) => self.lost(close, reason, app, cx),
+            Step::Detach(how) => Step::Detach(how),
+        }
+    }
+
+    /// The connection is lost, or could not be made.
+    fn lost<A: Service>(
+        &mut self,
+        close: Close,
+        reason: Reason,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        self.talk.abandon(&mut app.ws().desk);
+        self.stage = Stage::Away(Away::Waiting);
+        if self.done || cx.draining() {
+            return Step::Close(close, reason);
+        }
+        let told = self.tell(app, cx, |handler, link| handler.change(Change::Lost(reason), link));
+        let wait = self.backoff.lost(&self.options.retry, cx.now(), cx.host());
+        let (Step::Continue, Some(wait)) = (told, wait) else { return Step::Close(close, reason) };
+        cx.set_deadlines(cx.now().after(wait), Millis::NEVER);
+        match self.tell(app, cx, |handler, link| handler.change(Change::Waiting(wait), link)) {
+            Step::Continue => Step::Detach(CloseHow::Normal),
+            end => end,
+        }
+    }
+}
+
+/// Lends the connection to a handler; gives back whether it wants to close.
+fn with_link<A: App>(
+    talk: &Talk,
+    outgoing: &mut Outgoing,
+    options: &Options,
+    codecs: &mut Codecs,
+    up: bool,
+    cx: &mut Cx<'_, A>,
+    call: impl FnOnce(&mut Link<'_>),
+) -> Option<(Code, Box<str>)> {
+    let (token, backlog) = (cx.me(), cx.backlog());
+    let (cork, host) = cx.output();
+    let mut link = Link {
+        token,
+        open: up && talk.state().is_open(),
+        backlog: backlog.saturating_sub(cork.memory()),
+        sender: talk.sender(),
+        outgoing,
+        cork,
+        host,
+        codecs,
+        slow: options.full,
+        bounds: options.queue,
+        wish: None,
+    };
+    call(&mut link);
+    link.wish
+}

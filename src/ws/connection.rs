@@ -1,0 +1,279 @@
+//! The machine of one server connection: the protocol ([`Talk`]), its rooms, its handler, and what waits for it.
+
+use super::fault::{Hit, State};
+use super::handler::{Extra, Message, Peer};
+use super::hub::{Hub, Kind, Note, Options, Route, Service, Shared};
+use super::rooms::Seat;
+use super::talk::{Flow, Heard, Talk};
+use super::upgrade::Setup;
+use crate::guard::{Backlog, Batch, Delivery, Member};
+use crate::observe::Reason;
+use crate::reactor::{App, Close, Cx, End, Event, Input, Step};
+use crate::wire::ws::{Code, Role};
+use std::time::Duration;
+
+/// One connection: 56 bytes.
+pub struct Connection {
+    talk: Talk,
+    backlog: Backlog,
+    extra: Option<Box<Extra>>,
+    seat: Seat,
+}
+
+const _: () = assert!(size_of::<usize>() != 8 || size_of::<Connection>() == 56);
+
+impl Connection {
+    /// Begins where the 101 has been sent: enters the room of the route, if it has one, and tells the handler. What the step says
+    /// is to be done; what the client sent after its request is shown with [`on_data`](Self::on_data).
+    pub fn begin<A: Service>(setup: &Setup, app: &mut A, cx: &mut Cx<'_, A>) -> (Connection, Step<Reason>) {
+        let mut new = Connection {
+            talk: Talk::new(Role::Server, setup.agreed, setup.route.0),
+            backlog: Backlog::default(),
+            extra: None,
+            seat: Seat::NONE,
+        };
+        let Hub { routes, shared, .. } = app.ws();
+        let Some(route) = routes.get_mut(usize::from(setup.route.0)) else {
+            return (new, Step::Close(Close::Abort, Reason::Internal));
+        };
+        shared.counters.opened += 1;
+        new.talk.begin(&route.options.rules(), cx);
+        match &mut route.kind {
+            Kind::Echo => {}
+            Kind::Room => {
+                let (name, options) = (setup.room.as_deref().unwrap_or(""), &route.options);
+                match shared.rooms.join(cx.me(), name, options.slow, options.bounds) {
+                    Ok(seat) => new.seat = seat,
+                    Err(_) => {
+                        shared.counters.refused += 1;
+                        let rules = options.rules();
+                        new.talk.close(Code::TRY_LATER, "no place in this room", Reason::Refused, &rules, cx);
+                    }
+                }
+            }
+            Kind::Custom(_) => {
+                let (room, protocol) = (setup.room.as_deref(), setup.protocol.as_deref());
+                let (talk, mut rest) = new.split();
+                tell(route, talk, &mut rest, shared, Call::Open(room, protocol), cx);
+            }
+        }
+        (new, Step::Continue)
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.talk.state()
+    }
+
+    /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
+    pub fn on_data<A: Service>(
+        &mut self,
+        input: &mut Input<'_>,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        let Hub { routes, desk, shared } = app.ws();
+        let Some(route) = routes.get_mut(usize::from(self.talk.mark)) else {
+            return Step::Close(Close::Abort, Reason::Internal);
+        };
+        let rules = route.options.rules();
+        let before = shared.counters.messages_in;
+        let (talk, mut rest) = self.split();
+        let step = talk.read(input, desk, &rules, cx, |talk, heard, cx| match heard {
+            Heard::Message(message) => {
+                shared.counters.messages_in += 1;
+                heed(route, talk, &mut rest, shared, message, cx)
+            }
+            Heard::Close(_) => Flow::More,
+        });
+        let heard = shared.counters.messages_in - before;
+        if route.options.message_rate > 0 && step == Step::Continue {
+            self.count(heard, &route.options, shared, cx);
+        }
+        step
+    }
+
+    /// Something else has come. See [`Session::on_event`](crate::reactor::Session::on_event).
+    pub fn on_event<A: Service>(
+        &mut self,
+        event: Event<Note>,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        let Hub { routes, shared, .. } = app.ws();
+        let Some(route) = routes.get_mut(usize::from(self.talk.mark)) else {
+            return Step::Close(Close::Abort, Reason::Internal);
+        };
+        let rules = route.options.rules();
+        match event {
+            Event::Open => {}
+            Event::Drained => {
+                self.backlog.drained(cx);
+                let (talk, mut rest) = self.split();
+                tell(route, talk, &mut rest, shared, Call::Writable, cx);
+            }
+            Event::Note(_, Note::Batch(batch)) => return self.deliver(&batch, shared, cx),
+            Event::Note(_, Note::Send(message)) => {
+                let (talk, mut rest) = self.split();
+                say(talk, &mut rest, shared, message.as_message(), cx);
+            }
+            Event::Note(_, Note::Close(code, text)) => {
+                self.talk.close(code, &text, Reason::Kicked, &rules, cx);
+            }
+            Event::Eof => return self.talk.hit(Hit::Eof, &rules, cx),
+            Event::Timeout(deadline) => return self.talk.hit(Hit::Timeout(deadline), &rules, cx),
+            Event::Failed(failure) => return self.talk.hit(Hit::Failed(failure), &rules, cx),
+            Event::Drain => return self.talk.hit(Hit::Drain, &rules, cx),
+        }
+        Step::Continue
+    }
+
+    /// The connection has ended; the program calls it in [`App::on_close`].
+    pub fn on_close<A: Service>(mut self, end: &End<Reason>, app: &mut A) {
+        let Hub { routes, desk, shared } = app.ws();
+        self.talk.abandon(desk);
+        let more = self.extra.iter().flat_map(|extra| extra.seats.iter().copied());
+        for seat in std::iter::once(self.seat).chain(more).filter(|seat| !seat.is_none()) {
+            shared.rooms.leave(seat);
+        }
+        if let Some(Route { kind: Kind::Custom(handler), .. }) = routes.get_mut(usize::from(self.talk.mark)) {
+            handler.close(end.token, end.reason);
+        }
+    }
+
+    fn split(&mut self) -> (&mut Talk, Rest<'_>) {
+        (&mut self.talk, Rest { extra: &mut self.extra, seat: &mut self.seat })
+    }
+
+    /// What was said in a room it is in.
+    fn deliver<A: Service>(
+        &mut self,
+        batch: &Batch,
+        shared: &mut Shared,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        if !self.talk.state().is_open() {
+            return Step::Continue;
+        }
+        let me = Member { worker: shared.rooms.worker(), token: cx.me() };
+        match self.backlog.deliver(batch, me, cx) {
+            Delivery::Taken(lost) => shared.counters.lost += u64::from(lost),
+            Delivery::TooSlow => {
+                // A close frame would wait behind all that it does not read.
+                shared.counters.too_slow += 1;
+                return Step::Close(Close::Abort, Reason::SlowConsumer);
+            }
+        }
+        Step::Continue
+    }
+
+    /// Holds back a peer that speaks too often: so many messages have come. An allowance fills at the rate, up to a second's worth;
+    /// what one read brought is taken in any case, and waited for afterwards.
+    fn count<A: Service>(&mut self, heard: u64, options: &Options, shared: &mut Shared, cx: &mut Cx<'_, A>) {
+        let rate = i64::from(options.message_rate);
+        let now = cx.now();
+        let extra = self.extra.get_or_insert_default();
+        let (left, since) = extra.allowance.unwrap_or((rate * 1000, now));
+        let earned = i64::try_from(now.since(since).as_millis()).unwrap_or(i64::MAX).saturating_mul(rate);
+        let spent = i64::try_from(heard).unwrap_or(i64::MAX).saturating_mul(1000);
+        let left = left.saturating_add(earned).min(rate * 1000).saturating_sub(spent);
+        extra.allowance = Some((left, now));
+        if left < 0 {
+            shared.counters.throttled += 1;
+            let wait = left.unsigned_abs().div_ceil(rate.unsigned_abs().max(1)).max(1);
+            self.talk.throttle(Duration::from_millis(wait), cx);
+        }
+    }
+}
+
+/// What a connection has besides its talk.
+struct Rest<'a> {
+    extra: &'a mut Option<Box<Extra>>,
+    seat: &'a mut Seat,
+}
+
+/// Does with a message what the route says.
+fn heed<A: Service>(
+    route: &mut Route,
+    talk: &mut Talk,
+    rest: &mut Rest<'_>,
+    shared: &mut Shared,
+    message: Message<'_>,
+    cx: &mut Cx<'_, A>,
+) -> Flow {
+    match route.kind {
+        Kind::Echo => {
+            say(talk, rest, shared, message, cx);
+            return Flow::More;
+        }
+        Kind::Room => shared.rooms.publish_from(*rest.seat, cx.me(), message),
+        Kind::Custom(_) => tell(route, talk, rest, shared, Call::Message(message), cx),
+    }
+    if shared.rooms.is_full() { Flow::Hold } else { Flow::More }
+}
+
+/// Sends one message.
+fn say<A: App>(
+    talk: &Talk,
+    rest: &mut Rest<'_>,
+    shared: &mut Shared,
+    message: Message<'_>,
+    cx: &mut Cx<'_, A>,
+) {
+    if !talk.state().is_open() {
+        return;
+    }
+    let sender = talk.sender();
+    let mut none = None;
+    let own = match sender.takes_over() {
+        true => &mut rest.extra.get_or_insert_default().own,
+        false => &mut none,
+    };
+    let (cork, host) = cx.output();
+    sender.message(message, own, &mut shared.codecs, host, cork.bytes_mut());
+    shared.counters.messages_out += 1;
+}
+
+/// What a handler is called with.
+enum Call<'a> {
+    Open(Option<&'a str>, Option<&'a str>),
+    Message(Message<'a>),
+    Writable,
+}
+
+/// Calls the route's handler, if it has one of its own, and does what it wishes.
+fn tell<A: Service>(
+    route: &mut Route,
+    talk: &mut Talk,
+    rest: &mut Rest<'_>,
+    shared: &mut Shared,
+    call: Call<'_>,
+    cx: &mut Cx<'_, A>,
+) {
+    let Kind::Custom(handler) = &mut route.kind else { return };
+    let (token, address, backlog) = (cx.me(), cx.peer(), cx.backlog());
+    let (cork, host) = cx.output();
+    let mut peer = Peer {
+        token,
+        address,
+        backlog: backlog.saturating_sub(cork.memory()),
+        open: talk.state().is_open(),
+        sender: talk.sender(),
+        cork,
+        host,
+        seat: rest.seat,
+        extra: rest.extra,
+        shared,
+        slow: route.options.slow,
+        bounds: route.options.bounds,
+        wish: None,
+    };
+    match call {
+        Call::Open(room, protocol) => handler.open(&mut peer, room, protocol),
+        Call::Message(message) => handler.message(message, &mut peer),
+        Call::Writable => handler.writable(&mut peer),
+    }
+    if let Some((code, text)) = peer.wish {
+        talk.close(code, &text, Reason::WsClosed, &route.options.rules(), cx);
+    }
+}

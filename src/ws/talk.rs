@@ -1,0 +1,411 @@
+//! The protocol of one connection, for either role: frames in and out, ping and pong, the closing handshake (RFC 6455, 5 to 7).
+//!
+//! It knows no rooms, handlers or reconnecting: `connection.rs` and `client.rs` are built on it. Deadlines: `Phase` is silence
+//! (then a ping, then the pong), or the end of closing; `Total` is the end of a message that has begun.
+
+use super::fault::{Hit, State, Verdict, verdict};
+use super::handler::Message;
+use crate::observe::Reason;
+use crate::reactor::{App, Close, Cx, Host, Input, Millis, Pressure, Step, Timer};
+use crate::wire::ws::close::{self, Code};
+use crate::wire::ws::frame::{self, Header, Opcode};
+use crate::wire::ws::{Agreed, Assembler, Compressors, Deflater, Desk, Event, Limits, Role, Violation};
+use std::time::Duration;
+
+/// Output of one call above which the pressure is looked at before the next message is read.
+const LOOK: usize = 64 << 10;
+
+/// The times of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// Silence after which a ping is sent; zero: never. Default 20 s.
+    pub ping_interval: Duration,
+    /// How long its pong, or any other byte, may take. Default 10 s.
+    pub ping_timeout: Duration,
+    /// How long the peer may take to answer our close frame. Default 5 s.
+    pub close_timeout: Duration,
+    /// How long a message may take from its first byte to its last. Default 2 min.
+    pub message_timeout: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The limits and times that a call runs under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// Times.
+    pub pace: Pace,
+    /// Sizes of frames and messages.
+    pub limits: Limits,
+}
+
+/// What a message's listener wants next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flow {
+    /// The next message.
+    More,
+    /// No further message in this turn.
+    Hold,
+}
+
+/// What the peer says that concerns more than the protocol.
+pub(super) enum Heard<'a> {
+    Message(Message<'a>),
+    /// It closes, or answers our close frame.
+    Close(Option<(Code, &'a str)>),
+}
+
+/// A worker's deflaters and the space they write to.
+pub(super) struct Codecs {
+    pub compressors: Compressors,
+    scratch: Vec<u8>,
+}
+
+impl Codecs {
+    pub fn new() -> Codecs {
+        // Level 3: a room's worth of text at a third of the cost of level 6. Below 64 bytes the reset costs more than is saved.
+        Codecs { compressors: Compressors::new(3, 64), scratch: Vec::new() }
+    }
+}
+
+/// How messages are encoded for this peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sender {
+    role: Role,
+    /// Window bits of our deflater; 0: messages go as they are.
+    bits: u8,
+    takeover: bool,
+}
+
+impl Sender {
+    /// Appends a message as one frame.
+    pub fn message(
+        self,
+        message: Message<'_>,
+        own: &mut Option<Box<Deflater>>,
+        codecs: &mut Codecs,
+        host: &mut dyn Host,
+        out: &mut Vec<u8>,
+    ) {
+        let (opcode, payload) = message.parts();
+        let mask = self.mask(host);
+        if self.bits > 0 {
+            codecs.scratch.clear();
+            let terms = (self.bits, self.takeover);
+            if codecs.compressors.deflate(terms, own, payload, &mut codecs.scratch) {
+                return emit(opcode, true, mask, &codecs.scratch, out);
+            }
+        }
+        emit(opcode, false, mask, payload, out);
+    }
+
+    /// Appends a control frame; `payload` is at most 125 bytes.
+    pub fn control(self, opcode: Opcode, payload: &[u8], host: &mut dyn Host, out: &mut Vec<u8>) {
+        emit(opcode, false, self.mask(host), payload, out);
+    }
+
+    /// Keeps its deflater from message to message.
+    pub fn takes_over(self) -> bool {
+        self.takeover
+    }
+
+    /// What a client sends is masked with a key that nobody can foresee (RFC 6455, 10.3).
+    fn mask(self, host: &mut dyn Host) -> Option<[u8; 4]> {
+        match self.role {
+            Role::Server => None,
+            Role::Client => {
+                let mut key = [0; 4];
+                host.fill_random(&mut key);
+                Some(key)
+            }
+        }
+    }
+}
+
+#[inline]
+fn emit(opcode: Opcode, compressed: bool, mask: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
+    // Refused only for what no caller does: control frames over 125 bytes.
+    if let Ok(header) = Header::new(opcode, true, compressed, mask, payload.len() as u64) {
+        frame::emit_frame(&header, payload, out);
+    }
+}
+
+const CLIENT: u8 = 1;
+const TAKEOVER: u8 = 2;
+const PINGED: u8 = 4;
+const THROTTLED: u8 = 8;
+
+/// See the module page: 32 bytes.
+pub(super) struct Talk {
+    assembler: Assembler,
+    state: State,
+    /// Why it is closing, once it is.
+    why: Reason,
+    bits: u8,
+    flags: u8,
+    /// A number for its owner.
+    pub mark: u16,
+}
+
+const _: () = assert!(size_of::<usize>() != 8 || size_of::<Talk>() == 32);
+
+impl Talk {
+    pub fn new(role: Role, agreed: Option<Agreed>, mark: u16) -> Talk {
+        let (bits, takeover) = agreed.map_or((0, false), |agreed| agreed.sending(role));
+        let mut talk = Talk {
+            assembler: Assembler::new(role, agreed),
+            state: State::Open,
+            why: Reason::WsClosed,
+            bits,
+            flags: 0,
+            mark,
+        };
+        talk.set(CLIENT, role == Role::Client);
+        talk.set(TAKEOVER, takeover);
+        talk
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    pub fn sender(&self) -> Sender {
+        let role = if self.has(CLIENT) { Role::Client } else { Role::Server };
+        Sender { role, bits: self.bits, takeover: self.has(TAKEOVER) }
+    }
+
+    /// Gives what it holds back to the desk.
+    pub fn abandon(&mut self, desk: &mut Desk) {
+        self.assembler.abandon(desk);
+    }
+
+    /// The connection stands: sets the deadlines.
+    pub fn begin<A: App>(&mut self, rules: &Rules, cx: &mut Cx<'_, A>) {
+        cx.set_evictable(false);
+        cx.set_deadlines(silence(rules, cx.now()), Millis::NEVER);
+    }
+
+    /// Reads on; `on` hears what was said. What is left in the input is shown again.
+    pub fn read<A: App<Reason = Reason>>(
+        &mut self,
+        input: &mut Input<'_>,
+        desk: &mut Desk,
+        rules: &Rules,
+        cx: &mut Cx<'_, A>,
+        mut on: impl FnMut(&mut Talk, Heard<'_>, &mut Cx<'_, A>) -> Flow,
+    ) -> Step<Reason> {
+        let (mut begun, mut flow) = (self.assembler.in_message(), Flow::More);
+        while !input.is_empty() {
+            let (n, step) = match self.assembler.next(input.bytes_mut(), desk, &rules.limits) {
+                Err(violation) => return self.violated(violation, cx),
+                Ok((n, None)) => {
+                    input.take(n);
+                    break;
+                }
+                Ok((n, Some(event))) => {
+                    begun &= matches!(event, Event::Ping(_) | Event::Pong(_));
+                    (n, self.hear(event, rules, cx, &mut on, &mut flow))
+                }
+            };
+            input.take(n);
+            if step != Step::Continue {
+                return step;
+            }
+            if flow == Flow::Hold {
+                cx.show_again();
+                break;
+            }
+            if cx.output().0.memory() >= LOOK && cx.pressure() == Pressure::High {
+                break;
+            }
+        }
+        self.settle(begun, rules, cx);
+        Step::Continue
+    }
+
+    fn hear<A: App<Reason = Reason>>(
+        &mut self,
+        event: Event<'_>,
+        rules: &Rules,
+        cx: &mut Cx<'_, A>,
+        on: &mut impl FnMut(&mut Talk, Heard<'_>, &mut Cx<'_, A>) -> Flow,
+        flow: &mut Flow,
+    ) -> Step<Reason> {
+        // After our close frame nothing is answered (5.5.1).
+        let open = self.state.is_open();
+        match event {
+            Event::Text(text) if open => *flow = on(self, Heard::Message(Message::Text(text)), cx),
+            Event::Binary(bytes) if open => *flow = on(self, Heard::Message(Message::Binary(bytes)), cx),
+            Event::Ping(payload) if open => self.control(Opcode::Pong, payload, cx),
+            Event::Text(_) | Event::Binary(_) | Event::Ping(_) | Event::Pong(_) => {}
+            Event::Close(said) => {
+                on(self, Heard::Close(said), cx);
+                return self.peer_closes(said.map(|(code, _)| code), rules, cx);
+            }
+        }
+        Step::Continue
+    }
+
+    /// The peer's close frame has come: it is answered, unless it is the answer.
+    fn peer_closes<A: App<Reason = Reason>>(
+        &mut self,
+        code: Option<Code>,
+        rules: &Rules,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        if self.state.is_open() {
+            let code = code.map(|code| code.get().to_be_bytes());
+            self.control(Opcode::Close, code.as_ref().map_or(&[], |bytes| &bytes[..]), cx);
+        }
+        self.state = State::ClosingByPeer;
+        if !self.has(CLIENT) {
+            return Step::Close(Close::Graceful, self.why);
+        }
+        cx.set_deadlines(cx.now().after(rules.pace.close_timeout), Millis::NEVER);
+        Step::Continue
+    }
+
+    /// Begins the closing handshake: a close frame, and a deadline for its answer. Nothing happens if it has begun already.
+    pub fn close<A: App<Reason = Reason>>(
+        &mut self,
+        code: Code,
+        text: &str,
+        why: Reason,
+        rules: &Rules,
+        cx: &mut Cx<'_, A>,
+    ) {
+        if !self.state.is_open() {
+            return;
+        }
+        self.say_close(code, text, cx);
+        (self.state, self.why) = (State::ClosingByUs, why);
+        if self.has(THROTTLED) {
+            self.set(THROTTLED, false);
+            cx.set_reading(true);
+        }
+        cx.set_deadlines(cx.now().after(rules.pace.close_timeout), Millis::NEVER);
+    }
+
+    /// Something other than bytes has come.
+    pub fn hit<A: App<Reason = Reason>>(
+        &mut self,
+        hit: Hit,
+        rules: &Rules,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        match verdict(self.state, hit) {
+            Verdict::Ignore => {}
+            Verdict::Ping => return self.silent(rules, cx),
+            Verdict::GoAway => self.close(Code::GOING_AWAY, "going away", Reason::Drained, rules, cx),
+            Verdict::TooLong => {
+                self.say_close(Code::POLICY, "message took too long", cx);
+                return Step::Close(Close::Graceful, Reason::ReadTimeout);
+            }
+            Verdict::Close(close, reason) => return Step::Close(close, reason),
+            Verdict::Finish(close) => return Step::Close(close, self.why),
+        }
+        Step::Continue
+    }
+
+    /// Reads nothing for this long: the peer speaks too often.
+    pub fn throttle<A: App>(&mut self, wait: Duration, cx: &mut Cx<'_, A>) {
+        if self.state.is_open() {
+            self.set(THROTTLED, true);
+            cx.set_reading(false);
+            cx.set_deadline(Timer::Phase, wait);
+        }
+    }
+
+    pub fn control<A: App>(&mut self, opcode: Opcode, payload: &[u8], cx: &mut Cx<'_, A>) {
+        let sender = self.sender();
+        let (cork, host) = cx.output();
+        sender.control(opcode, payload, host, cork.bytes_mut());
+    }
+
+    fn say_close<A: App>(&mut self, code: Code, text: &str, cx: &mut Cx<'_, A>) {
+        let mut payload = Vec::with_capacity(2 + text.len());
+        close::emit(code, text, &mut payload);
+        self.control(Opcode::Close, &payload, cx);
+    }
+
+    /// The peer broke the protocol: it is told how, and the connection ends in order (7.1.7).
+    fn violated<A: App<Reason = Reason>>(
+        &mut self,
+        violation: Violation,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
+        if !self.state.is_open() {
+            return Step::Close(Close::Graceful, self.why);
+        }
+        let code = violation.close_code();
+        self.say_close(code, violation.reason(), cx);
+        let reason = if code == Code::TOO_BIG { Reason::WsTooLarge } else { Reason::WsViolation };
+        Step::Close(Close::Graceful, reason)
+    }
+
+    /// Nothing came for the interval, or for the pong's time, or the time of a throttle is over.
+    fn silent<A: App<Reason = Reason>>(&mut self, rules: &Rules, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        if self.has(THROTTLED) {
+            self.set(THROTTLED, false);
+            cx.set_reading(true);
+            cx.set_deadlines(silence(rules, cx.now()), Millis::NEVER);
+        } else if cx.backlog() > 0 {
+            // A ping would wait behind it; whether the peer takes it is watched by the port.
+            cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
+        } else if self.has(PINGED) {
+            return Step::Close(Close::Abort, Reason::PongTimeout);
+        } else {
+            self.set(PINGED, true);
+            self.control(Opcode::Ping, b"", cx);
+            cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
+        }
+        Step::Continue
+    }
+
+    /// Something came: sets state and deadlines. `begun`: what is unfinished now was so before.
+    fn settle<A: App>(&mut self, begun: bool, rules: &Rules, cx: &mut Cx<'_, A>) {
+        if !self.state.is_open() {
+            return;
+        }
+        self.set(PINGED, false);
+        let silence = silence(rules, cx.now());
+        if !self.assembler.in_message() {
+            self.state = State::Open;
+            cx.set_deadlines(silence, Millis::NEVER);
+            return;
+        }
+        cx.set_deadline_at(Timer::Phase, silence);
+        if !begun {
+            cx.set_deadline(Timer::Total, rules.pace.message_timeout);
+        }
+        self.state = State::Message;
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        match on {
+            true => self.flags |= flag,
+            false => self.flags &= !flag,
+        }
+    }
+}
+
+/// When silence has lasted long enough for a ping.
+fn silence(rules: &Rules, now: Millis) -> Millis {
+    match rules.pace.ping_interval {
+        interval if interval.is_zero() => Millis::NEVER,
+        interval => now.after(interval),
+    }
+}

@@ -1,0 +1,695 @@
+//! What handlers can do, in the whole server in a simulated world.
+
+mod support;
+
+use evenkeel::http::{
+    Accepting, Body, BodyPolicy, Flow, Handler, Reply, Request, Responder, Site, Ticket, Upload,
+};
+use evenkeel::observe::Reason;
+use evenkeel::reactor::net::sim::{Script, SimId};
+use evenkeel::reactor::{CloseHow, Settings, Turn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use support::http::{
+    self, Count, Seen, Serving, Streaming, options, responses, serving, serving_with, site, tickets,
+};
+use support::{run_for, settle};
+
+fn with(path: &str, handler: impl Handler + 'static) -> Site {
+    let mut site = site();
+    site.route(None, &[], path, None, Box::new(handler)).unwrap();
+    site
+}
+
+/// A closure as a handler.
+fn f(f: impl FnMut(&Request<'_>, Responder<'_>) -> Reply + 'static) -> impl Handler + 'static {
+    struct F<T>(T);
+    impl<T: FnMut(&Request<'_>, Responder<'_>) -> Reply> Handler for F<T> {
+        fn handle(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
+            (self.0)(request, reply)
+        }
+    }
+    F(f)
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")
+}
+
+fn post(path: &str, fields: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: a\r\n{fields}\r\n")
+}
+
+/// One peer, to the end; tickets are answered after 100 ms.
+fn one(site: Site, script: Script) -> (Serving, SimId) {
+    let (mut reactor, listener) = serving(site);
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 100);
+    http::answer_all();
+    settle(&mut reactor);
+    (reactor, id)
+}
+
+fn seen(reactor: &Serving, id: SimId) -> Vec<Seen> {
+    responses(reactor.net().sent(id), &[])
+}
+
+fn brief(reactor: &Serving, id: SimId) -> Vec<(u16, String)> {
+    seen(reactor, id)
+        .into_iter()
+        .map(|seen| {
+            let body = String::from_utf8_lossy(&seen.body).into_owned();
+            (seen.status, if seen.whole { body } else { format!("{body}…") })
+        })
+        .collect()
+}
+
+fn is(status: u16, body: &str) -> (u16, String) {
+    (status, body.to_string())
+}
+
+fn closes(reactor: &Serving) -> &[Reason] {
+    &reactor.app().tape().closes
+}
+
+fn reported(reactor: &Serving) -> Vec<u16> {
+    reactor.app().tape().exchanges.iter().map(|(status, ..)| *status).collect()
+}
+
+// ---- answers ----
+
+#[test]
+fn a_closure_answers_and_sees_the_request() {
+    let site = with(
+        "/hello/{name}",
+        f(|request, reply| {
+            let name = request.param("name").unwrap().to_vec();
+            reply.start(200).text("content-type", "text/plain").body(&name)
+        }),
+    );
+    let (reactor, id) = one(site, Script::new().send(get("/hello/you")).fin());
+    assert_eq!(brief(&reactor, id), [is(200, "you")]);
+    assert!(seen(&reactor, id)[0].head.contains("\r\ncontent-type: text/plain\r\n"));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_even_if_one_is_late() {
+    let all = [get("/"), get("/late"), get("/stream"), get("/"), get("/nothing")].concat();
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, Script::new().send(all).fin());
+    run_for(&mut reactor, 50);
+    assert_eq!(brief(&reactor, id), [is(200, "ok")]);
+    http::answer_all();
+    run_for(&mut reactor, 50);
+    assert_eq!(brief(&reactor, id), [is(200, "ok"), is(200, "late"), is(200, "a…")]);
+    http::answer_all();
+    settle(&mut reactor);
+    let bodies: Vec<_> = brief(&reactor, id).into_iter().take(4).collect();
+    assert_eq!(bodies, [is(200, "ok"), is(200, "late"), is(200, "ab"), is(200, "ok")]);
+    assert_eq!(seen(&reactor, id)[4].status, 404);
+    assert_eq!(
+        (reported(&reactor), closes(&reactor)),
+        (vec![200, 200, 200, 200, 404], &[Reason::PeerClosed][..])
+    );
+}
+
+#[test]
+fn all_answers_to_one_read_leave_in_one_write() {
+    let all = get("/").repeat(50);
+    let (reactor, id) = one(site(), Script::new().send(all).await_sent(50 * 100).fin());
+    assert_eq!(seen(&reactor, id).len(), 50);
+    assert_eq!((reactor.net().calls().writes, reactor.counters().reads), (1, 1));
+}
+
+#[test]
+fn head_204_and_304_have_no_body_whatever_the_handler_says() {
+    let mut site = site();
+    for (path, status) in [("/none", 204), ("/same", 304)] {
+        let stream = format!("{path}/stream");
+        let body = || {
+            |out: &mut Vec<u8>| {
+                out.extend_from_slice(b"xyz");
+                Flow::End
+            }
+        };
+        let add = |site: &mut Site, path: &str, handler| site.route(None, &[], path, None, handler).unwrap();
+        add(
+            &mut site,
+            path,
+            Box::new(move |_: &Request<'_>, reply: Responder<'_>| reply.start(status).body(b"xyz")),
+        );
+        add(
+            &mut site,
+            &stream,
+            Box::new(move |_: &Request<'_>, reply: Responder<'_>| {
+                reply.start(status).stream(None, Box::new(body()))
+            }),
+        );
+    }
+    let paths = ["/none", "/same", "/none/stream", "/same/stream"];
+    let mut all: String = paths.iter().map(|path| get(path)).collect();
+    let head = |path: &str| format!("HEAD {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    all += &[head("/"), head("/stream"), head("/big"), get("/")].concat();
+    let (reactor, id) = one(site, Script::new().send(all).fin());
+    let methods = ["HEAD", "HEAD", "HEAD", "GET"];
+    let seen = responses(reactor.net().sent(id), &methods);
+    let statuses: Vec<u16> = seen.iter().map(|seen| seen.status).collect();
+    assert_eq!(statuses, [204, 304, 204, 304, 200, 200, 200, 200]);
+    for none in [&seen[0], &seen[2]] {
+        // RFC 9110, section 8.6; RFC 9112, section 6.1.
+        assert!(
+            !none.head.contains("content-length") && !none.head.contains("transfer-encoding"),
+            "{}",
+            none.head
+        );
+    }
+    assert!(!seen[3].head.contains("transfer-encoding"), "{}", seen[3].head);
+    assert!(
+        seen[4].head.contains("content-length: 2\r\n")
+            && seen[6].head.contains("content-length: 1000000\r\n")
+    );
+    assert_eq!(seen[7].body, b"ok");
+    tickets();
+}
+
+#[test]
+fn http_1_0_keeps_alive_if_asked_and_closes_if_not() {
+    let ask = |fields: &str| format!("GET / HTTP/1.0\r\n{fields}\r\n");
+    let all = [ask("connection: keep-alive\r\n"), ask(""), ask("")].concat();
+    let (reactor, id) = one(site(), Script::new().send(all).await_fin().fin());
+    let seen = seen(&reactor, id);
+    assert_eq!(seen.len(), 2);
+    assert!(seen[0].head.contains("connection: keep-alive\r\n"));
+    assert!(seen[1].head.contains("connection: close\r\n"));
+    assert_eq!(closes(&reactor), [Reason::Done]);
+}
+
+#[test]
+fn connection_close_is_heard_and_nothing_after_it_is_answered() {
+    let all = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n{}", get("/"));
+    let (reactor, id) = one(site(), Script::new().send(all).await_fin().fin());
+    assert_eq!((brief(&reactor, id), reported(&reactor)), (vec![is(200, "ok")], vec![200]));
+    assert!(seen(&reactor, id)[0].head.contains("connection: close\r\n"));
+}
+
+// ---- bodies made piece by piece ----
+
+/// So many pieces of the same text.
+fn pieces(n: usize, piece: &'static [u8]) -> Box<dyn Body> {
+    let mut left = n;
+    Box::new(move |out: &mut Vec<u8>| {
+        left -= 1;
+        out.extend_from_slice(piece);
+        if left == 0 { Flow::End } else { Flow::More }
+    })
+}
+
+fn streamed(length: Option<u64>, n: usize, piece: &'static [u8]) -> Site {
+    with("/s", f(move |_, reply| reply.start(200).stream(length, pieces(n, piece))))
+}
+
+#[test]
+fn a_body_of_known_length_and_one_of_unknown_come_whole() {
+    static PIECE: [u8; 50_000] = [b'p'; 50_000];
+    for length in [Some(2_000_000), None] {
+        let script = Script::new().send([get("/s"), get("/")].concat()).await_sent(2_000_100).fin();
+        let (reactor, id) = one(streamed(length, 40, &PIECE), script);
+        let seen = seen(&reactor, id);
+        assert_eq!((seen[0].body.len(), seen[0].whole, &seen[1].body[..]), (2_000_000, true, &b"ok"[..]));
+        assert_eq!(seen[0].head.contains("transfer-encoding: chunked"), length.is_none());
+        assert_eq!(reported(&reactor), [200, 200]);
+    }
+}
+
+#[test]
+fn to_http_1_0_a_body_of_unknown_length_ends_with_the_connection() {
+    let ask = "GET /s HTTP/1.0\r\nconnection: keep-alive\r\n\r\n";
+    let (reactor, id) = one(streamed(None, 3, b"abc"), Script::new().send(ask).await_fin().fin());
+    let seen = seen(&reactor, id);
+    assert_eq!(seen[0].body, b"abcabcabc");
+    assert!(seen[0].head.contains("connection: close") && !seen[0].head.contains("chunked"));
+    assert_eq!(closes(&reactor), [Reason::Done]);
+}
+
+#[test]
+fn a_body_that_is_not_as_long_as_announced_is_cut() {
+    for (announced, n) in [(10, 3), (8, 3)] {
+        let (reactor, id) = one(streamed(Some(announced), n, b"abc"), Script::new().send(get("/s")).fin());
+        assert_eq!(closes(&reactor), [Reason::HandlerFailed], "{announced}");
+        assert_eq!(reactor.net().closed(id), Some(CloseHow::Reset));
+        assert!(seen(&reactor, id).iter().all(|seen| !seen.whole));
+        assert_eq!(reported(&reactor), [200]);
+    }
+}
+
+#[test]
+fn a_body_that_aborts_is_cut_in_the_middle() {
+    let mut n = 0;
+    let site = with(
+        "/s",
+        f(move |_, reply| {
+            http::keep(reply.ticket());
+            let body = move |out: &mut Vec<u8>| {
+                n += 1;
+                out.extend_from_slice(b"part");
+                if n == 1 { Flow::Wait } else { Flow::Abort }
+            };
+            reply.start(200).stream(None, Box::new(body))
+        }),
+    );
+    let (reactor, id) = one(site, Script::new().send(get("/s")).wait(500).fin());
+    assert!(!seen(&reactor, id)[0].whole);
+    assert_eq!((closes(&reactor), reported(&reactor)), (&[Reason::HandlerFailed][..], vec![200]));
+}
+
+#[test]
+fn a_body_is_made_no_faster_than_it_is_taken() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let site = with(
+        "/s",
+        f(move |_, reply| {
+            let count = count.clone();
+            let body = move |out: &mut Vec<u8>| {
+                out.resize(out.len() + 10_000, b'x');
+                count.fetch_add(10_000, Ordering::Relaxed);
+                Flow::More
+            };
+            reply.start(200).stream(None, Box::new(body))
+        }),
+    );
+    let (mut reactor, listener) = serving(site);
+    reactor.net_mut().arrive(listener, Script::new().window(1000).send(get("/s")));
+    run_for(&mut reactor, 100);
+    assert!(made.load(Ordering::Relaxed) <= Settings::default().high_water + 20_000);
+    settle(&mut reactor);
+    assert_eq!(closes(&reactor), [Reason::WriteStalled]);
+}
+
+// ---- late answers ----
+
+#[test]
+fn another_thread_answers() {
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, Script::new().send([get("/late"), get("/")].concat()));
+    run_for(&mut reactor, 10);
+    let ticket = tickets().pop().unwrap();
+    std::thread::spawn(move || assert!(ticket.answer(|reply| reply.start(201).body(b"made"))))
+        .join()
+        .unwrap();
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(201, "made"), is(200, "ok")]);
+}
+
+#[test]
+fn a_late_answer_to_a_client_that_is_gone_is_dropped() {
+    let (mut reactor, listener) = serving(site());
+    reactor.net_mut().arrive(listener, Script::new().send(get("/late")).wait(10).reset());
+    run_for(&mut reactor, 20);
+    let next = reactor.net_mut().arrive(listener, Script::new().send(get("/late")).wait(50).fin());
+    run_for(&mut reactor, 20);
+    let [gone, here] = &tickets()[..] else { panic!() };
+    gone.clone().answer(|_| panic!("not called"));
+    here.clone().answer(|reply| reply.start(200).body(b"first"));
+    here.clone().answer(|_| panic!("a second answer is dropped"));
+    settle(&mut reactor);
+    assert_eq!(brief(&reactor, next), [is(200, "first")]);
+    assert_eq!(
+        (closes(&reactor), reported(&reactor)),
+        (&[Reason::Reset, Reason::PeerClosed][..], vec![0, 200])
+    );
+}
+
+#[test]
+fn a_late_answer_for_one_request_is_never_given_to_the_next() {
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, Script::new().send(get("/late").repeat(2)));
+    run_for(&mut reactor, 10);
+    let first = tickets().pop().unwrap();
+    first.clone().answer(|reply| reply.start(200).body(b"1"));
+    first.clone().answer(|reply| reply.start(200).body(b"wrong"));
+    run_for(&mut reactor, 10);
+    first.answer(|reply| reply.start(200).body(b"wrong"));
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "1")]);
+    http::answer_all();
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "1"), is(200, "late")]);
+}
+
+#[test]
+fn a_late_answer_may_be_a_stream_or_be_put_off_again() {
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, Script::new().send([get("/late"), get("/")].concat()));
+    run_for(&mut reactor, 10);
+    tickets().pop().unwrap().answer(|reply| {
+        http::keep(reply.ticket());
+        reply.later()
+    });
+    run_for(&mut reactor, 10);
+    tickets().pop().unwrap().answer(|reply| reply.start(200).stream(Some(6), pieces(2, b"abc")));
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "abcabc"), is(200, "ok")]);
+}
+
+// ---- uploads ----
+
+#[test]
+fn an_upload_gets_its_body_piece_by_piece_whole() {
+    for (fields, body) in [
+        ("content-length: 11\r\n", "hello world"),
+        ("transfer-encoding: chunked\r\n", "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"),
+    ] {
+        let all = [post("/upload", fields), body.to_string(), get("/")].concat();
+        for script in [Script::new().send(&all).fin(), Script::new().dribble(&all, 1).fin()] {
+            let (reactor, id) = one(site(), script);
+            assert_eq!(brief(&reactor, id), [is(200, "took 11"), is(200, "ok")]);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_expects_it_is_told_to_continue_once() {
+    for path in ["/upload", "/echo"] {
+        let head = post(path, "content-length: 5\r\nexpect: 100-continue\r\n");
+        let (reactor, id) =
+            one(site(), Script::new().send(head).await_seen("100 Continue\r\n\r\n").send("hello").fin());
+        let statuses: Vec<u16> = seen(&reactor, id).iter().map(|seen| seen.status).collect();
+        assert_eq!(statuses, [100, 200], "{path}");
+    }
+}
+
+/// Takes so much, then waits for a nudge.
+struct Careful {
+    ticket: Ticket,
+    got: usize,
+}
+
+impl Upload for Careful {
+    fn data(&mut self, bytes: &[u8]) -> Accepting {
+        self.got += bytes.len();
+        http::keep(self.ticket.clone());
+        Accepting::Wait
+    }
+
+    fn end(self: Box<Self>, whole: bool, reply: Responder<'_>) -> Reply {
+        reply.start(200).body(format!("{} {whole}", self.got).as_bytes())
+    }
+}
+
+fn careful() -> Site {
+    with(
+        "/careful",
+        Streaming(|_: &Request<'_>, reply: Responder<'_>| {
+            let ticket = reply.ticket();
+            reply.receive(Box::new(Careful { ticket, got: 0 }))
+        }),
+    )
+}
+
+#[test]
+fn an_upload_that_waits_holds_the_client_back_until_it_is_nudged() {
+    let (mut reactor, listener) = serving(careful());
+    let script =
+        Script::new().send(post("/careful", "content-length: 1000000\r\n")).send(vec![b'x'; 1_000_000]);
+    let id = reactor.net_mut().arrive(listener, script.await_sent(1).fin());
+    let mut nudges = 0;
+    while reactor.net().sent_len(id) == 0 {
+        run_for(&mut reactor, 10);
+        assert!(reactor.counters().bytes_in < 70_000 + 140_000 * (nudges + 1), "read ahead");
+        tickets().into_iter().for_each(|ticket| drop(ticket.nudge()));
+        nudges += 1;
+        assert!(nudges < 100);
+    }
+    settle(&mut reactor);
+    assert_eq!(brief(&reactor, id), [is(200, "1000000 true")]);
+}
+
+#[test]
+fn an_upload_that_was_held_back_is_measured_again_when_it_goes_on() {
+    let (mut reactor, listener) = serving(careful());
+    let slow = Script::new().send(post("/careful", "content-length: 1000000\r\n")).send("x").wait(100);
+    let id = reactor.net_mut().arrive(listener, (0..100).fold(slow, |script, _| script.send("x").wait(1000)));
+    for _ in 0..60 {
+        run_for(&mut reactor, 500);
+        tickets().into_iter().for_each(|ticket| drop(ticket.nudge()));
+    }
+    assert_eq!((summary(&reactor, id), closes(&reactor)), ("408".into(), &[Reason::BodyTooSlow][..]));
+}
+
+fn summary(reactor: &Serving, id: SimId) -> String {
+    http::summary(reactor.net().sent(id))
+}
+
+#[test]
+fn an_early_answer_reaches_the_client_that_still_sends() {
+    let body = vec![b'x'; 3_000_000];
+    let script = Script::new().send(post("/upload", "transfer-encoding: chunked\r\n"));
+    let script = body.chunks(100_000).fold(script, |script, chunk| {
+        script.send(format!("{:x}\r\n", chunk.len())).send(chunk).send("\r\n").wait(1)
+    });
+    let (reactor, id) = one(site(), script.send("0\r\n\r\n").await_fin().fin());
+    assert_eq!(seen(&reactor, id)[0].status, 413);
+    assert!(seen(&reactor, id)[0].head.contains("connection: close"));
+    assert!(!reactor.net().was_reset(id));
+    assert_eq!(reactor.net().closed(id), Some(CloseHow::Normal));
+}
+
+#[test]
+fn an_answer_before_the_body_ends_the_connection_also_if_it_is_late() {
+    let smuggled = get("/echo");
+    let head = |path: &str| post(path, &format!("content-length: {}\r\n", smuggled.len()));
+    type Answer = fn(&Request<'_>, Responder<'_>) -> Reply;
+    let at_once: Answer = |_, reply| reply.start(200).body(b"early");
+    let later: Answer = |_, reply| {
+        http::keep(reply.ticket());
+        reply.later()
+    };
+    for answer in [at_once, later] {
+        for pause in [0, 500] {
+            let site = with("/early", Streaming(answer));
+            let script = Script::new().send(head("/early")).wait(pause).send(&smuggled).await_fin().fin();
+            let (reactor, id) = one(site, script);
+            assert_eq!(reported(&reactor), [200], "what is left of the body is no request");
+            assert!(
+                seen(&reactor, id)[0].head.contains("connection: close"),
+                "{}",
+                seen(&reactor, id)[0].head
+            );
+            assert_eq!(closes(&reactor), [Reason::Done]);
+        }
+    }
+}
+
+/// Wants no more after the first piece, and answers late.
+struct EarlyAndLate;
+
+impl Upload for EarlyAndLate {
+    fn data(&mut self, _: &[u8]) -> Accepting {
+        Accepting::Answer
+    }
+
+    fn end(self: Box<Self>, _: bool, reply: Responder<'_>) -> Reply {
+        http::keep(reply.ticket());
+        reply.later()
+    }
+}
+
+#[test]
+fn an_upload_that_ends_early_and_answers_late_ends_the_connection() {
+    let upload = |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(EarlyAndLate));
+    let smuggled = get("/echo");
+    let head = post("/early", &format!("content-length: {}\r\n", 1 + smuggled.len()));
+    let script = Script::new().send(head).send("x").wait(50).send(&smuggled).await_fin().fin();
+    let (reactor, id) = one(with("/early", Streaming(upload)), script);
+    assert_eq!((brief(&reactor, id), reported(&reactor)), (vec![is(200, "late")], vec![200]));
+}
+
+#[test]
+fn a_body_over_its_limit_is_refused_announced_or_not() {
+    for fields in ["content-length: 2000000\r\n", "transfer-encoding: chunked\r\n"] {
+        let script = Script::new().send(post("/echo", fields)).send("1e8480\r\n").send(vec![b'x'; 2_000_000]);
+        let (reactor, id) = one(site(), script.await_fin().fin());
+        assert_eq!((summary(&reactor, id), closes(&reactor)), ("413".into(), &[Reason::TooLarge][..]));
+        assert!(!reactor.net().was_reset(id));
+    }
+}
+
+// ---- panics ----
+
+#[test]
+fn a_handler_that_panics_costs_its_own_connection_only() {
+    let site = with(
+        "/panic",
+        f(|_, reply| {
+            let _begun = reply.start(200);
+            panic!("a handler's mistake")
+        }),
+    );
+    let (mut reactor, listener) = serving(site);
+    let other =
+        reactor.net_mut().arrive(listener, Script::new().send(get("/")).wait(50).send(get("/")).fin());
+    let id = reactor
+        .net_mut()
+        .arrive(listener, Script::new().wait(10).send(get("/panic")).send(get("/")).await_fin().fin());
+    settle(&mut reactor);
+    assert_eq!(seen(&reactor, id).iter().map(|seen| seen.status).collect::<Vec<_>>(), [500]);
+    assert_eq!(brief(&reactor, other), [is(200, "ok"), is(200, "ok")]);
+    assert!(closes(&reactor).contains(&Reason::HandlerFailed));
+}
+
+struct Panics {
+    in_data: bool,
+}
+
+impl Upload for Panics {
+    fn data(&mut self, _: &[u8]) -> Accepting {
+        assert!(!self.in_data, "a mistake in data");
+        Accepting::More
+    }
+
+    fn end(self: Box<Self>, _: bool, _: Responder<'_>) -> Reply {
+        panic!("a mistake in end")
+    }
+}
+
+#[test]
+fn an_upload_that_panics_is_answered_500() {
+    for in_data in [true, false] {
+        let upload = move |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Panics { in_data }));
+        let script =
+            Script::new().send(post("/p", "content-length: 3\r\n")).wait(10).send("abc").await_fin().fin();
+        let (reactor, id) = one(with("/p", Streaming(upload)), script);
+        assert_eq!((summary(&reactor, id), closes(&reactor)), ("500".into(), &[Reason::HandlerFailed][..]));
+        assert_eq!(reported(&reactor), [500]);
+    }
+}
+
+#[test]
+fn a_body_or_a_late_answer_that_panics_costs_its_own_connection_only() {
+    let stream = |_: &Request<'_>, reply: Responder<'_>| {
+        reply.start(200).stream(None, Box::new(|_: &mut Vec<u8>| -> Flow { panic!("a mistake in a body") }))
+    };
+    let (reactor, id) = one(with("/p", f(stream)), Script::new().send(get("/p")).fin());
+    assert_eq!(
+        (closes(&reactor), reactor.net().closed(id)),
+        (&[Reason::HandlerFailed][..], Some(CloseHow::Reset))
+    );
+
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, Script::new().send(get("/late")).await_fin().fin());
+    run_for(&mut reactor, 10);
+    tickets().pop().unwrap().answer(|_| panic!("a mistake in a late answer"));
+    settle(&mut reactor);
+    assert_eq!((summary(&reactor, id), closes(&reactor)), ("500".into(), &[Reason::HandlerFailed][..]));
+}
+
+// ---- time ----
+
+#[test]
+fn a_silent_body_is_given_up_by_the_read_timeout_also_without_a_rate() {
+    let mut site = Site::new(evenkeel::http::Options {
+        body_rate: 0,
+        read_timeout: Duration::from_secs(30),
+        ..options()
+    });
+    site.route(None, &[], "/echo", None, Box::new(f(|_, reply| reply.start(200).body(b"")))).unwrap();
+    let (reactor, id) = one(site, Script::new().send(post("/echo", "content-length: 9\r\n")));
+    assert_eq!((summary(&reactor, id), closes(&reactor)), ("408".into(), &[Reason::ReadTimeout][..]));
+}
+
+#[test]
+fn a_head_byte_by_byte_is_shown_once_a_byte_and_looked_at_once_a_byte() {
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(12_000));
+    let mut site =
+        Site::new(evenkeel::http::Options { head_timeout: Duration::from_secs(1000), ..options() });
+    site.route(None, &[], "/", None, Box::new(f(|_, reply| reply.start(200).body(b"ok")))).unwrap();
+    let (mut reactor, listener) = serving(site);
+    let id = reactor.net_mut().arrive(listener, Script::new().dribble(&head, 1).fin());
+    settle(&mut reactor);
+    assert_eq!(brief(&reactor, id), [is(200, "ok")]);
+    assert!(reactor.counters().reads <= head.len() as u64 + 1);
+    assert_eq!(reactor.counters().shown, 0, "kept bytes are shown with new ones only");
+}
+
+#[test]
+fn empty_lines_between_requests_are_no_request() {
+    for script in [Script::new().send("\r\n").fin(), Script::new().send(get("/")).wait(1).send("\r\n").fin()]
+    {
+        let (reactor, id) = one(site(), script);
+        assert_eq!(reported(&reactor).len(), seen(&reactor, id).len());
+        assert_eq!(closes(&reactor), [Reason::PeerClosed]);
+    }
+}
+
+// ---- leaving ----
+
+#[test]
+fn draining_closes_who_asks_nothing_and_says_so() {
+    for before in [String::new(), get("/")] {
+        let (mut reactor, listener) = serving(site());
+        let id = reactor.net_mut().arrive(listener, Script::new().send(before).await_fin().fin());
+        run_for(&mut reactor, 10);
+        reactor.drain(Duration::from_secs(10));
+        settle(&mut reactor);
+        assert_eq!(closes(&reactor), [Reason::Drained]);
+        assert_eq!(reactor.net().closed(id), Some(CloseHow::Normal));
+        assert!(reactor.net().elapsed_ms() < 1000);
+    }
+}
+
+#[test]
+fn draining_finishes_what_is_being_answered_and_says_that_it_closes() {
+    let (mut reactor, listener) = serving(site());
+    let late = reactor.net_mut().arrive(listener, Script::new().send(get("/late")).await_fin().fin());
+    let stream = reactor.net_mut().arrive(listener, Script::new().send(get("/stream")).await_fin().fin());
+    let big = reactor.net_mut().arrive(
+        listener,
+        Script::new().window(1000).send(get("/big")).wait(500).window(u64::MAX).await_fin().fin(),
+    );
+    run_for(&mut reactor, 100);
+    reactor.drain(Duration::from_secs(10));
+    run_for(&mut reactor, 1000);
+    assert_eq!(closes(&reactor), [Reason::Drained]);
+    http::answer_all();
+    settle(&mut reactor);
+    assert_eq!(reactor.turn(None).unwrap(), Turn::Finished);
+    assert!(seen(&reactor, late)[0].head.contains("connection: close"));
+    assert_eq!([late, stream, big].map(|id| summary(&reactor, id)), ["200", "200", "200"]);
+    assert_eq!(closes(&reactor), [Reason::Drained; 3]);
+}
+
+#[test]
+fn what_is_cut_when_the_server_stops_is_reported_too() {
+    let (mut reactor, listener) = serving_with(site(), Settings::default());
+    for path in ["/late", "/stream"] {
+        reactor.net_mut().arrive(listener, Script::new().send(get(path)));
+    }
+    reactor.net_mut().arrive(listener, Script::new().send("GET / HT"));
+    reactor.net_mut().arrive(listener, Script::new());
+    run_for(&mut reactor, 100);
+    reactor.drain(Duration::from_secs(5));
+    settle(&mut reactor);
+    assert_eq!(reported(&reactor).len(), 3);
+    let stopped = closes(&reactor).iter().filter(|reason| **reason == Reason::Stopped).count();
+    assert_eq!((stopped, closes(&reactor).len()), (3, 4));
+}
+
+#[test]
+fn a_handler_that_wants_its_body_thrown_away_is_called_after_it() {
+    struct Fixed;
+    impl Handler for Fixed {
+        fn handle(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
+            reply.start(200).body(format!("{}", request.body().len()).as_bytes())
+        }
+
+        fn body(&self) -> BodyPolicy {
+            BodyPolicy::Discard
+        }
+    }
+    let script =
+        Script::new().send(post("/d", "content-length: 5\r\n")).wait(5).send("hello").send(get("/")).fin();
+    let (reactor, id) = one(with("/d", Fixed), script);
+    assert_eq!(brief(&reactor, id), [is(200, "0"), is(200, "ok")]);
+}
