@@ -3,10 +3,11 @@
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
+use super::tls::Store;
 use crate::guard::{Clients, Share};
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::{AccessLog, Entry, Format, Lag, Publisher, Reason, Refusal, RequestIds, request_id};
-use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer};
+use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::wire::http::Version;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ impl std::fmt::Display for Survey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Http,
+    Https,
 }
 
 /// The program of one reactor.
@@ -61,6 +63,8 @@ pub struct Worker {
     share: Share,
     publisher: Publisher,
     lag: Lag,
+    /// Certificates, if any listener speaks TLS.
+    tls: Option<Arc<Store>>,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -91,6 +95,7 @@ impl Worker {
             share: shared.budget.share(),
             publisher: Publisher::new(shared.hub.clone(), number),
             lag: Lag::default(),
+            tls: None,
             tape: None,
         }
     }
@@ -103,6 +108,17 @@ impl Worker {
         worker.roles.push((ListenerId(0), Role::Http));
         worker.tape = Some(Box::default());
         worker
+    }
+
+    /// The same over TLS.
+    #[doc(hidden)]
+    pub fn for_tests_of_tls(site: Site, store: Arc<Store>) -> Worker {
+        Worker { roles: vec![(ListenerId(0), Role::Https)], tls: Some(store), ..Worker::for_tests(site) }
+    }
+
+    /// Connections of TLS listeners shake hands by what is in there.
+    pub(super) fn serve_tls(&mut self, store: Arc<Store>) {
+        self.tls = Some(store);
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -160,8 +176,16 @@ impl App for Worker {
             self.publisher.tally.refused(Refusal::ClientConnections);
             return Admit::Refuse(CloseHow::Reset);
         }
-        match role {
-            Role::Http => Admit::Serve(Session::Http(http::Connection::new(false))),
+        match (role, &self.tls) {
+            (Role::Http, _) => Admit::Serve(Session::Http(http::Connection::new(false))),
+            (Role::Https, Some(store)) => {
+                let session = Session::Http(http::Connection::new(true));
+                Admit::ServeTls(session, TlsSide::Server(store.get()))
+            }
+            (Role::Https, None) => {
+                self.clients.leave(peer);
+                Admit::Refuse(CloseHow::Reset)
+            }
         }
     }
 

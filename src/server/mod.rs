@@ -8,6 +8,7 @@ mod session;
 pub mod settings;
 mod shared;
 mod tick;
+pub mod tls;
 pub mod welcome;
 
 #[doc(hidden)]

@@ -5,13 +5,14 @@
 
 use super::app::{Message, Role, Survey, Worker};
 use super::session::Session;
-use super::settings::{Address, Config};
+use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
 use super::tick::Tick;
+use super::tls::{self, Store, Tickets, TlsError};
 use super::{admin, build};
 use crate::guard::Clients;
 use crate::observe::{Format, LogQueue};
-use crate::reactor::net::os::OsListener;
+use crate::reactor::net::os::{OsListener, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,8 @@ const ADMIN_CONNECTIONS: usize = 64;
 pub enum RunError {
     /// An address cannot be listened on.
     Listen(Address, io::Error),
+    /// Certificates or keys cannot be used; all that is wrong with them.
+    Tls(Vec<TlsError>),
     /// Something else that was needed at the start could not be had.
     Start(io::Error),
     /// A worker failed while it ran.
@@ -41,6 +44,7 @@ impl RunError {
             RunError::Listen(_, error) | RunError::Start(error) => {
                 error.kind() == io::ErrorKind::PermissionDenied
             }
+            RunError::Tls(errors) => errors.iter().all(|error| error.denied),
             RunError::Worker(_) => false,
         }
     }
@@ -50,6 +54,10 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Listen(at, error) => write!(f, "cannot listen on {at}: {}", advice(at, error)),
+            RunError::Tls(errors) => {
+                let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                f.write_str(&all.join("; "))
+            }
             RunError::Start(error) => write!(f, "cannot start: {error}"),
             RunError::Worker(error) => write!(f, "a worker ended: {error}"),
         }
@@ -83,6 +91,22 @@ pub struct Server {
     admin: Option<(Handle<Message>, Workers)>,
     addresses: Vec<Address>,
     shared: Shared,
+    tls: Option<Certificates>,
+}
+
+/// What handshakes are played by, and what it takes to replace that.
+#[derive(Debug)]
+struct Certificates {
+    store: Arc<Store>,
+    tickets: Tickets,
+}
+
+impl Certificates {
+    fn load(settings: &Tls) -> Result<Certificates, Vec<TlsError>> {
+        let tickets = Tickets::new().map_err(tls::no_randomness)?;
+        let loaded = tls::load(settings, calendar(), &tickets)?;
+        Ok(Certificates { store: Arc::new(Store::new(loaded.config)), tickets })
+    }
 }
 
 impl Server {
@@ -91,9 +115,13 @@ impl Server {
     pub fn start(config: &Config, access: Option<LogQueue>) -> Result<Server, RunError> {
         let mut listeners = Vec::new();
         for listener in config.http_listeners() {
-            listeners.push((Role::Http, bind(&listener.address)?));
+            listeners.push((if listener.tls { Role::Https } else { Role::Http }, bind(&listener.address)?));
         }
         let metrics = metrics_listener(config)?;
+        let tls = match listeners.iter().any(|(role, _)| *role == Role::Https) {
+            true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
+            false => None,
+        };
         let addresses = listeners.iter().map(|(_, listener)| address(listener)).collect::<io::Result<_>>();
         let count = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -105,6 +133,7 @@ impl Server {
             admin: None,
             addresses: addresses.map_err(RunError::Start)?,
             shared: Shared::new(config, count, access),
+            tls,
         };
         server
             .start_workers(config, count, &listeners, metrics)
@@ -126,7 +155,8 @@ impl Server {
                 cloned.push((*role, listener.try_clone()?));
             }
             let (config, shared) = (config.clone(), self.shared.clone());
-            let work = move || worker(&config, &shared, number, cloned);
+            let tls = self.tls.as_ref().map(|tls| tls.store.clone());
+            let work = move || worker(&config, &shared, number, cloned, tls);
             self.handles.push(start_worker(&mut self.workers, format!("worker-{number}"), work)?);
         }
         if let Some(listener) = metrics {
@@ -135,6 +165,16 @@ impl Server {
             let work = move || admin(&config, &shared, count, listener);
             let handle = start_worker(&mut workers, "metrics".into(), work)?;
             self.admin = Some((handle, workers));
+        }
+        Ok(())
+    }
+
+    /// Reads certificates and keys again; handshakes from now on use them. If anything is wrong, nothing changes. Nothing to do
+    /// for a server without a TLS listener.
+    pub fn reload_tls(&self, settings: &Tls) -> Result<(), Vec<TlsError>> {
+        if let Some(certificates) = &self.tls {
+            let loaded = tls::load(settings, calendar(), &certificates.tickets)?;
+            certificates.store.replace(loaded.config);
         }
         Ok(())
     }
@@ -226,10 +266,14 @@ fn worker(
     shared: &Shared,
     number: usize,
     listeners: Vec<(Role, OsListener)>,
+    tls: Option<Arc<Store>>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
     let worker = Worker::new(build::site(config)?, shared, number, build::format(config), seed(&mut net));
     let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), shared.gauge.clone());
+    if let Some(store) = tls {
+        reactor.app_mut().serve_tls(store);
+    }
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);
     for (role, listener) in listeners {

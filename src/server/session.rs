@@ -4,7 +4,7 @@ use super::app::{Note, Worker};
 use super::tick::Tick;
 use crate::http::{self, Outcome};
 use crate::observe::Reason;
-use crate::reactor::{self, Close, Cx, Event, Input, Phase, Step};
+use crate::reactor::{self, Close, Cx, Event, Failure, Fault, Input, Op, Phase, Step, TlsFault};
 
 /// The protocols. Stored inline: see the assertion below.
 pub enum Session {
@@ -56,6 +56,14 @@ impl Session {
     }
 }
 
+/// What a plain request on a TLS port is told, in plaintext.
+const SPEAK_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 65\r\n\
+    connection: close\r\n\r\nThis port speaks TLS: ask again with https:// instead of http://\n";
+
+/// Something other than TLS came to a TLS port.
+const NOT_TLS: Failure = Failure { op: Op::Handshake, fault: Fault::Tls(TlsFault::NotTls) };
+
 impl reactor::Session for Session {
     type App = Worker;
 
@@ -72,6 +80,10 @@ impl reactor::Session for Session {
     fn on_event(&mut self, event: Event<Note>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
         match self {
             Session::Tick(tick) => tick.on_event(&event, app, cx),
+            Session::Http(_) if matches!(event, Event::Failed(NOT_TLS)) => {
+                cx.write(SPEAK_TLS);
+                Step::Close(Close::Graceful, Reason::TlsNotTls)
+            }
             Session::Http(connection) => {
                 let event = match event {
                     Event::Note(from, Note::Late(late)) => Event::Note(from, late),

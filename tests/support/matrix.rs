@@ -101,7 +101,6 @@ pub trait Subject {
     fn reasons(app: &Self::App) -> Vec<<Self::App as App>::Reason>;
     /// A reason in words, without the name of its fault.
     fn words(reason: &<Self::App as App>::Reason) -> String;
-<<<<<<< HEAD
     /// What the peer got, in words.
     fn got(sent: &[u8]) -> String {
         String::from_utf8_lossy(sent).into_owned()
@@ -109,11 +108,6 @@ pub trait Subject {
     /// Whatever else must hold after a cell.
     fn check(app: &Self::App, state: Self::State, hit: Hit) {
         let _ = (app, state, hit);
-=======
-    /// What the peer got, in a form that can be written down; part of it must come out as a beginning of the whole.
-    fn shown(sent: Vec<u8>) -> Vec<u8> {
-        sent
->>>>>>> wstcp
     }
 }
 
@@ -152,7 +146,7 @@ fn cell<S: Subject, const R: bool>(
     let stream = reactor.net().streams().next();
     let got = (S::reasons(reactor.app()), stream.and_then(|id| reactor.net().closed(id)));
     assert_eq!(got, (vec![expect.reason], expect.close), "{what}");
-    let sent = S::shown(stream.map(|id| reactor.net().sent(id).to_vec()).unwrap_or_default());
+    let sent = stream.map(|id| reactor.net().sent(id).to_vec()).unwrap_or_default();
     // A reset throws away what chaos kept from being sent before.
     let part = chaos != Chaos::NONE && expect.close == Some(CloseHow::Reset);
     let (sent, all) = (S::got(&sent), expect.sent);

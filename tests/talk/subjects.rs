@@ -98,6 +98,7 @@ impl Subject for WsServer {
     fn expect(state: WsState, hit: Hit) -> Option<Expect<Reason>> {
         use CloseHow::{Normal, Reset};
         match (state, hit) {
+            (_, Hit::Trickle | Hit::Drain) => None,
             (
                 WsState::Open | WsState::Message | WsState::ClosingByUs,
                 Hit::Fails(Op::Connect | Op::Handshake, _),
@@ -131,8 +132,8 @@ impl Subject for WsServer {
         words(reason)
     }
 
-    fn shown(sent: Vec<u8>) -> Vec<u8> {
-        in_words(&sent).into_bytes()
+    fn got(sent: &[u8]) -> String {
+        in_words(sent)
     }
 }
 
@@ -250,6 +251,7 @@ impl Subject for WsClient {
         use ClientState::*;
         use CloseHow::{Normal, Reset};
         match (state, hit) {
+            (_, Hit::Trickle | Hit::Drain) => None,
             (Connecting, Hit::Fails(Op::Connect, fault)) => ended(failed(Op::Connect, fault), Reset, ""),
             (Connecting, Hit::WouldBlock | Hit::Silence) => ended(Reason::ConnectFailed, Reset, ""),
             (Connecting, Hit::Eof | Hit::Fails(Op::Handshake | Op::Read | Op::Write, _)) => None,
@@ -295,8 +297,8 @@ impl Subject for WsClient {
         words(reason)
     }
 
-    fn shown(sent: Vec<u8>) -> Vec<u8> {
-        in_words(&sent).into_bytes()
+    fn got(sent: &[u8]) -> String {
+        in_words(sent)
     }
 }
 
@@ -367,6 +369,7 @@ impl Subject for Tcp {
         use CloseHow::{Normal, Reset};
         use tcp::fault::State::*;
         match (state, hit) {
+            (_, Hit::Trickle | Hit::Drain) => None,
             (Open | Held | Finishing, Hit::Fails(Op::Connect | Op::Handshake, _)) => None,
             (Open, Hit::Fails(op @ (Op::Read | Op::Write), fault)) => ended(failed(op, fault), Reset, "hi\n"),
             // The handler goes on and says a word; then it is silent.
