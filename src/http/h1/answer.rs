@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// The whole answer is out.
-    #[inline]
+    #[inline(always)]
     fn sent<A: Service>(
         &mut self,
         asked: &Asked<'_>,
