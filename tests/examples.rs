@@ -73,3 +73,80 @@ fn a_program_with_its_own_poll_nests_the_reactor_and_ends_with_its_input() {
     drop(running.child.stdin.take());
     assert!(running.child.wait().unwrap().success());
 }
+
+fn body(answer: Vec<u8>) -> String {
+    let text = String::from_utf8(answer).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn hello_answers_by_name_and_ends_with_its_input() {
+    let mut running = run("hello");
+    assert_eq!(body(ask(&running.addr, &get("/"))), "Hello!\n");
+    assert_eq!(body(ask(&running.addr, &get("/hello/you"))), "Hello, you! You are visitor 1.\n");
+    drop(running.child.stdin.take());
+    assert!(running.child.wait().unwrap().success());
+}
+
+#[test]
+fn an_upload_is_summed_up_whatever_its_size() {
+    let running = run("streaming_upload");
+    let head = |length: usize| {
+        format!("POST /sum HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let answer = |body: &[u8]| {
+        let mut stream = TcpStream::connect(&running.addr).unwrap();
+        stream.write_all(head(body.len()).as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        answer
+    };
+    // RFC 1950's own sum of a well-known word.
+    assert_eq!(body(answer(b"Wikipedia")), "9 bytes, 11e60398\n");
+    assert!(body(answer(&vec![0; 30_000_000])).starts_with("30000000 bytes, "));
+}
+
+#[test]
+fn a_thread_answers_late_and_others_are_served_meanwhile() {
+    let running = run("late_answer");
+    let mut slow = TcpStream::connect(&running.addr).unwrap();
+    slow.write_all(&get("/primes/200000")).unwrap();
+    assert_eq!(body(ask(&running.addr, &get("/"))), "here\n");
+    slow.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).unwrap();
+    assert_eq!(body(answer), "17984 primes below 200000\n");
+}
+
+#[test]
+fn every_listener_hears_what_is_said() {
+    let running = run("sse");
+    let listen = || {
+        let mut stream = TcpStream::connect(&running.addr).unwrap();
+        stream.write_all(&get("/events")).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+        }
+        reader
+    };
+    let mut listeners = [listen(), listen()];
+    let say = b"POST /say HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nahoy!";
+    assert_eq!(body(ask(&running.addr, say)), "heard by 2\n");
+    for listener in &mut listeners {
+        let mut line = String::new();
+        while !line.starts_with("data") {
+            line.clear();
+            assert!(listener.read_line(&mut line).unwrap() > 0);
+        }
+        assert_eq!(line, "data: ahoy!\n");
+    }
+}

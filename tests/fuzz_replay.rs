@@ -2,8 +2,12 @@
 
 mod support;
 
+#[path = "../fuzz/logic/http_sim.rs"]
+mod http_sim;
 #[path = "../fuzz/logic/outbox.rs"]
 mod outbox;
+#[path = "../fuzz/logic/session_events.rs"]
+mod session_events;
 #[path = "../fuzz/logic/sim_script.rs"]
 mod sim_script;
 #[path = "../fuzz/logic/wheel.rs"]
@@ -38,4 +42,14 @@ fn the_outbox_gives_every_byte_once() {
 #[test]
 fn any_bytes_make_a_world_in_which_the_reactor_holds() {
     replay("sim_script", 300, 900, sim_script::run);
+}
+
+#[test]
+fn any_bytes_and_events_leave_an_http_connection_ended_once() {
+    replay("session_events", 300, 900, session_events::run);
+}
+
+#[test]
+fn any_bytes_make_a_world_in_which_http_answers_in_order() {
+    replay("http_sim", 300, 600, http_sim::run);
 }

@@ -1,17 +1,21 @@
 //! `evenkeel [serve] [DIR]`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::args::Options;
 use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, EXIT_USAGE, World, command, load, refuse};
 use crate::config::{Errors, Loaded, Origin, Reason, nearest};
+use crate::observe::diagnostics::{self, Output};
+use crate::observe::log_writer::LIMIT;
+use crate::observe::{LogWriter, Sink};
 use crate::reactor::net::os::Stopwatch;
 use crate::server::Server;
-use crate::server::settings::Address;
+use crate::server::settings::{AccessFormat, Address, Config, Log};
 
 /// Reads the configuration, looks whether what it names is there, and serves.
 pub(super) fn run(options: &Options, dir: Option<PathBuf>, world: &mut World<'_>) -> u8 {
@@ -47,18 +51,93 @@ fn command_hint(dir: Option<&Path>) -> String {
     }
 }
 
-/// How often a drain says what it waits for.
+/// When a drain first says what it waits for, and how often then.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
-/// Somebody asks for the end.
-struct Asked;
+/// How long the last lines of the logs may take to be written.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// How long workers may take to tell what they hold.
+const SURVEY_PATIENCE: Duration = Duration::from_millis(200);
+
+/// What a signal asks for.
+enum Asked {
+    /// To finish what is under way, and end.
+    End,
+    /// To begin new log files.
+    Reopen,
+    /// To say what there is.
+    Summary,
+}
 
 /// Starts the server and waits for its end, or for a signal that asks for it.
 fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
     let config = loaded.config;
-    let colour = super::colour(world.env, std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    start_log(config.log.level, colour);
-    let server = match Server::start(&config) {
+    let logs = match Logs::start(&config.log) {
+        Ok(logs) => logs,
+        Err(error) => {
+            let _ = writeln!(world.stderr, "error: the logs cannot be opened: {error}");
+            return if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED };
+        }
+    };
+    let code = serve(&config, &logs, world);
+    logs.close();
+    code
+}
+
+/// The threads that write what workers log.
+struct Logs {
+    access: Option<LogWriter>,
+    diagnostics: Option<LogWriter>,
+}
+
+impl Logs {
+    fn start(log: &Log) -> io::Result<Logs> {
+        let access = match (log.access, &log.access_path) {
+            (AccessFormat::Off, _) => None,
+            (_, None) => Some(LogWriter::start(Sink::Stdout, LIMIT)?),
+            (_, Some(path)) => Some(LogWriter::start(Sink::File(path.clone()), LIMIT)?),
+        };
+        let mut diagnostics = None;
+        let output = Output::for_stderr(|| {
+            let writer = LogWriter::start(Sink::Stderr, LIMIT)?;
+            let queue = writer.queue();
+            diagnostics = Some(writer);
+            Ok(queue)
+        })?;
+        // A logger that is there already belongs to the program around us.
+        let _ = diagnostics::start(log.level, output);
+        Ok(Logs { access, diagnostics })
+    }
+
+    /// Writes what is left.
+    fn close(self) {
+        for writer in [self.access, self.diagnostics].into_iter().flatten() {
+            writer.close(LOG_PATIENCE);
+        }
+    }
+
+    /// Begins new files, after the old ones were moved away.
+    fn reopen(&self) {
+        for writer in [&self.access, &self.diagnostics].into_iter().flatten() {
+            if let Err(error) = writer.reopen() {
+                log::error!("a log cannot be opened again; the old file is kept: {error}");
+            }
+        }
+    }
+}
+
+fn serve(config: &Config, logs: &Logs, world: &mut World<'_>) -> u8 {
+    // Before anybody is told that it runs: a signal that came earlier would end it without a word.
+    let wakes = match signals() {
+        Ok(wakes) => wakes,
+        Err(error) => {
+            let _ = writeln!(world.stderr, "error: signals cannot be handled: {error}");
+            return EXIT_FAILED;
+        }
+    };
+    let access = logs.access.as_ref().map(LogWriter::queue);
+    let server = match Server::start(config, access) {
         Ok(server) => server,
         Err(error) => {
             let _ = writeln!(world.stderr, "error: {error}");
@@ -75,13 +154,7 @@ fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
         }
     }
     let _ = world.stdout.flush();
-    match supervise(&server, config.server.drain_lag, config.server.drain_timeout) {
-        Ok(()) => {}
-        Err(error) => {
-            let _ = writeln!(world.stderr, "error: signals cannot be handled: {error}");
-            return EXIT_FAILED;
-        }
-    }
+    supervise(&server, &wakes, logs, config);
     match server.wait() {
         Ok(()) => {
             log::info!("ended");
@@ -95,37 +168,39 @@ fn start(loaded: Loaded, world: &mut World<'_>) -> u8 {
 }
 
 /// Drains on the first signal, stops on the second; says what it waits for. Returns when every worker has ended.
-fn supervise(server: &Server, lag: Duration, limit: Duration) -> Result<(), Box<dyn std::error::Error>> {
-    let wakes = signals()?;
+fn supervise(server: &Server, wakes: &mpsc::Receiver<Asked>, logs: &Logs, config: &Config) {
+    let (lag, limit) = (config.server.drain_lag, config.server.drain_timeout);
     loop {
         match wakes.recv_timeout(Duration::from_secs(1)) {
-            Ok(Asked) => break,
-            Err(_) if server.is_finished() => return Ok(()),
+            Ok(Asked::End) => break,
+            Ok(Asked::Reopen) => logs.reopen(),
+            Ok(Asked::Summary) => log::info!("{}", server.survey(SURVEY_PATIENCE)),
+            Err(_) if server.is_finished() => return,
             Err(_) => {}
         }
     }
     log::info!("draining: {} connections, at most {} s", server.connections(), limit.as_secs());
-    if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Asked)) {
+    server.turn_unready();
+    if !lag.is_zero() && matches!(wakes.recv_timeout(lag), Ok(Asked::End)) {
         server.stop();
-        return Ok(());
+        return;
     }
     server.drain(limit);
     let watch = Stopwatch::start();
-    let mut reported = Duration::ZERO;
+    let mut report_at = FIRST_REPORT;
     while !server.is_finished() {
-        if let Ok(Asked) = wakes.recv_timeout(Duration::from_millis(20)) {
+        if let Ok(Asked::End) = wakes.recv_timeout(Duration::from_millis(20)) {
             log::warn!("a second signal: {} connections are cut", server.connections());
             server.stop();
-            return Ok(());
+            return;
         }
-        if watch.elapsed() >= reported + DRAIN_REPORT {
-            reported = watch.elapsed();
-            let waits = server.survey(Duration::from_millis(200)).to_string();
-            log::info!("draining for {} s, waiting for {waits}", reported.as_secs());
+        if watch.elapsed() >= report_at {
+            report_at += DRAIN_REPORT;
+            let waits = server.survey(SURVEY_PATIENCE).to_string();
+            log::info!("draining for {} s, waiting for {waits}", watch.elapsed().as_secs());
         }
     }
     log::info!("drained in {} ms", watch.elapsed().as_millis());
-    Ok(())
 }
 
 /// Ctrl-C by `ctrlc`; what a service manager sends by `signal-hook`. SIGPIPE is ignored by Rust's runtime.
@@ -133,24 +208,17 @@ fn signals() -> Result<mpsc::Receiver<Asked>, Box<dyn std::error::Error>> {
     let (to, from) = mpsc::channel();
     let interrupt = to.clone();
     ctrlc::set_handler(move || {
-        let _ = interrupt.send(Asked);
+        let _ = interrupt.send(Asked::End);
     })?;
-    let mut asked = signal_hook::iterator::Signals::new([SIGTERM, SIGQUIT])?;
+    let mut asked = signal_hook::iterator::Signals::new([SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for _ in asked.forever() {
-            let _ = to.send(Asked);
+        for signal in asked.forever() {
+            let _ = to.send(match signal {
+                SIGUSR1 => Asked::Reopen,
+                SIGUSR2 => Asked::Summary,
+                _ => Asked::End,
+            });
         }
     })?;
     Ok(from)
-}
-
-fn start_log(level: log::LevelFilter, colour: bool) {
-    let mut config = simplelog::ConfigBuilder::new();
-    config
-        .set_time_format_rfc3339()
-        .set_target_level(log::LevelFilter::Off)
-        .set_thread_level(log::LevelFilter::Off);
-    let choice = if colour { simplelog::ColorChoice::Auto } else { simplelog::ColorChoice::Never };
-    // A logger that is there already belongs to the program around us.
-    let _ = simplelog::TermLogger::init(level, config.build(), simplelog::TerminalMode::Stderr, choice);
 }

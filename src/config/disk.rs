@@ -1,12 +1,14 @@
 //! Whether what a configuration names on disk is there and can be read: what starting would find out.
 
-use std::fs::{File, read_dir};
+use std::fs::read_dir;
 use std::io;
 use std::path::Path;
 
 use super::Loaded;
 use super::error::{Error, Origin, Reason};
+use crate::reactor::net::os::calendar;
 use crate::server::settings::Action;
+use crate::server::tls::{self, Named, Tickets, TlsError};
 
 impl Loaded {
     /// Looks at every folder and every certificate that is used. Each that is missing or may not be read is an error
@@ -26,22 +28,35 @@ impl Loaded {
             }
         }
         if self.config.http_listeners().iter().any(|listener| listener.tls) {
-            let tls = &self.config.tls;
-            for (key, path) in
-                [("tls.cert", &tls.cert), ("tls.key", &tls.key), ("tls.client_ca", &tls.client_ca)]
-            {
-                if let Some(path) = path {
-                    errors.extend(readable(path, self.origin(key), key.to_owned()));
-                }
-            }
-            for (one, origins) in tls.certificates.iter().zip(&self.certificates) {
-                for (key, path) in [("cert", &one.cert), ("key", &one.key)] {
-                    let name = format!("{}.{key}", origins.name);
-                    errors.extend(readable(path, origins.of(key), name));
-                }
-            }
+            errors.extend(self.certificates_on_disk());
         }
         errors
+    }
+
+    /// Everything that is wrong with certificates and keys, each with the place that named it.
+    fn certificates_on_disk(&self) -> Vec<Error> {
+        let loaded = Tickets::new().map_err(|_| Vec::new());
+        let wrong = match loaded.and_then(|tickets| tls::load(&self.config.tls, calendar(), &tickets)) {
+            Ok(_) => Vec::new(),
+            Err(wrong) => wrong,
+        };
+        let placed = |error: TlsError| {
+            let of = |i: usize, key: &'static str| match self.certificates.get(i) {
+                Some(origins) => (origins.of(key), format!("{}.{key}", origins.name)),
+                None => (Origin::Default, key.to_owned()),
+            };
+            let (place, key) = match error.named {
+                Named::Cert => (self.origin("tls.cert"), "tls.cert".to_owned()),
+                Named::Key => (self.origin("tls.key"), "tls.key".to_owned()),
+                Named::ClientCa => (self.origin("tls.client_ca"), "tls.client_ca".to_owned()),
+                Named::Whole => (self.origin("tls.enable"), "tls.enable".to_owned()),
+                Named::CertOf(i) => of(i, "cert"),
+                Named::KeyOf(i) => of(i, "key"),
+            };
+            let reason = Reason::Unusable { denied: error.denied, what: error.what };
+            Error { place, key, reason }
+        };
+        wrong.into_iter().map(placed).collect()
     }
 }
 
@@ -58,21 +73,4 @@ fn folder(path: &Path, error: &io::Error) -> Reason {
         _ => (false, format!("the folder {shown} cannot be read: {error}")),
     };
     Reason::Unusable { denied, what }
-}
-
-fn readable(path: &Path, place: Origin, key: String) -> Option<Error> {
-    let error = match File::open(path).and_then(|file| file.metadata()) {
-        Ok(found) if found.is_dir() => io::ErrorKind::IsADirectory.into(),
-        Ok(_) => return None,
-        Err(error) => error,
-    };
-    let shown = super::error::shown(&path.to_string_lossy());
-    let (denied, what) = match error.kind() {
-        io::ErrorKind::NotFound => (false, format!("there is no file {shown}; create it or name another")),
-        io::ErrorKind::PermissionDenied => {
-            (true, format!("this user may not read {shown}; change its mode or owner"))
-        }
-        _ => (false, format!("{shown} cannot be read: {error}")),
-    };
-    Some(Error { place, key, reason: Reason::Unusable { denied, what } })
 }

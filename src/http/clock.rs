@@ -75,6 +75,12 @@ impl Clock {
         self.unix_seconds
     }
 
+    /// Milliseconds since 1970.
+    pub fn unix_ms(&self) -> u64 {
+        let left = self.fresh_until.0.saturating_sub(self.now.0).min(1000);
+        self.unix_seconds * 1000 + (1000 - left)
+    }
+
     /// The same, as the standard library has it.
     pub fn system_time(&self) -> SystemTime {
         UNIX_EPOCH + std::time::Duration::from_secs(self.unix_seconds)

@@ -20,6 +20,7 @@ mod request;
 mod respond;
 pub mod router;
 mod serve;
+pub mod server;
 mod site;
 
 pub use clock::Clock;
@@ -33,4 +34,5 @@ pub use reply::{
 };
 pub use request::{MAX_PARAMS, Params, Request};
 pub use respond::Respond;
+pub use server::Server;
 pub use site::{Exchanged, Options, Service, Site};

@@ -4,7 +4,8 @@ use super::clock::Clock;
 use super::exchange::Exchange;
 use super::late::{Late, Post};
 use super::pages::Pages;
-use super::reply::{BodyPolicy, Handler};
+use super::reply::{BodyPolicy, Handler, Reply, Responder};
+use super::request::Request;
 use super::router::{RouteError, Router};
 use crate::observe::Reason;
 use crate::reactor::{App, Peer, Token};
@@ -97,6 +98,25 @@ pub(super) struct Plan {
     pub limit: u64,
 }
 
+/// A closure that has bodies piece by piece.
+struct Streaming<F>(F);
+
+impl<F: FnMut(&Request<'_>, Responder<'_>) -> Reply> Handler for Streaming<F> {
+    fn handle(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
+        self.0(request, reply)
+    }
+
+    fn body(&self) -> BodyPolicy {
+        BodyPolicy::Stream
+    }
+}
+
+impl Default for Site {
+    fn default() -> Site {
+        Site::new(Options::default())
+    }
+}
+
 /// See the module page.
 pub struct Site {
     pub(super) options: Options,
@@ -106,6 +126,8 @@ pub struct Site {
     pub(super) path: Vec<u8>,
     pub(super) chunk: Vec<u8>,
     pub(super) post: Post,
+    // Boxes: what is kept is handed on as it is, without being moved.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<Exchange>>,
 }
 
@@ -134,6 +156,31 @@ impl Site {
         handler: Box<dyn Handler>,
     ) -> Result<(), RouteError> {
         self.router.add(host, methods, pattern, Entry { handler, body_size }).map(|_| ())
+    }
+
+    /// Adds a route on any host, answered by a closure that gets the body whole. `methods`: `"GET"` (and HEAD with it), or several
+    /// with blanks between, or none for any.
+    pub fn on(
+        &mut self,
+        methods: &str,
+        pattern: &str,
+        answer: impl FnMut(&Request<'_>, Responder<'_>) -> Reply + 'static,
+    ) -> Result<(), RouteError> {
+        let methods: Vec<&str> = methods.split_whitespace().collect();
+        self.route(None, &methods, pattern, None, Box::new(answer))
+    }
+
+    /// As [`on`](Self::on), but the closure is called before the body has come: it takes it piece by piece by
+    /// [`Responder::receive`], up to `body_size` bytes.
+    pub fn on_upload(
+        &mut self,
+        methods: &str,
+        pattern: &str,
+        body_size: u64,
+        answer: impl FnMut(&Request<'_>, Responder<'_>) -> Reply + 'static,
+    ) -> Result<(), RouteError> {
+        let methods: Vec<&str> = methods.split_whitespace().collect();
+        self.route(None, &methods, pattern, Some(body_size), Box::new(Streaming(answer)))
     }
 
     /// How late answers come back to this worker; without it tickets drop theirs.

@@ -294,6 +294,8 @@ fn add_reactor(to: &mut Counters, from: &Counters) {
         notes,
         stale_notes,
         no_progress,
+        handshakes,
+        handshakes_deferred,
     } = from;
     to.turns += turns;
     to.events += events;
@@ -317,6 +319,8 @@ fn add_reactor(to: &mut Counters, from: &Counters) {
     to.notes += notes;
     to.stale_notes += stale_notes;
     to.no_progress += no_progress;
+    to.handshakes += handshakes;
+    to.handshakes_deferred += handshakes_deferred;
 }
 
 #[cfg(test)]

@@ -78,6 +78,7 @@ impl Reason {
             (_, Fault::Tls(crate::reactor::TlsFault::Truncated)) => Reason::TlsTruncated,
             (_, Fault::Tls(_)) => Reason::TlsFailed,
             (_, Fault::Truncated) => Reason::FileChanged,
+            (Op::Handshake, Fault::TimedOut) => Reason::HandshakeTimeout,
             (Op::Connect, _) => Reason::ConnectFailed,
             (_, Fault::Reset) => Reason::Reset,
             (_, Fault::BrokenPipe) => Reason::BrokenPipe,

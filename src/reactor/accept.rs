@@ -161,8 +161,9 @@ impl<A: App, N: Net> Reactor<A, N> {
     fn admit(&mut self, listener: ListenerId, mut stream: N::Stream, peer: Peer) {
         self.core.counters.accepted += 1;
         let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
-        let session = match self.app.admit(listener, &peer, &mut cx) {
-            Admit::Serve(session) => session,
+        let (session, side) = match self.app.admit(listener, &peer, &mut cx) {
+            Admit::Serve(session) => (session, None),
+            Admit::ServeTls(session, side) => (session, Some(side)),
             Admit::Refuse(how) => {
                 self.core.counters.refused += 1;
                 self.net.close(stream, how);
@@ -175,12 +176,13 @@ impl<A: App, N: Net> Reactor<A, N> {
         let token = self.core.ports.insert(port);
         let watched = self.net.watch(&mut stream, token);
         self.place(token, Some(session), Some(stream));
-        match watched {
-            Ok(()) => {
+        match (watched, side) {
+            (Ok(()), None) => {
                 self.event(token, Event::Open);
                 self.rearm(token);
             }
-            Err(error) => {
+            (Ok(()), Some(side)) => self.begin_tls(token, side),
+            (Err(error), _) => {
                 log::warn!("{peer}: cannot be watched: {error}");
                 self.close_now(token, PortReason::Unwatchable.into(), CloseHow::Reset);
             }

@@ -29,6 +29,7 @@ impl<A: App, N: Net> Reactor<A, N> {
                     self.begin_connect(token, &to);
                 }
                 Birth::Attach(token, to) => self.begin_connect(token, &to),
+                Birth::StartTls(token, side) => self.begin_tls(token, side),
             }
         }
     }

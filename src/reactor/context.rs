@@ -14,6 +14,7 @@ use super::outbox::{Cork, Outbox, Part};
 use super::outcome::{CloseHow, Failure, PortReason};
 use super::port::{Flags, Phase, Port, Settings};
 use super::table::Table;
+use super::tls::TlsSide;
 use super::token::{ListenerId, Millis, Token};
 use super::wheel::Wheel;
 use std::collections::VecDeque;
@@ -73,6 +74,8 @@ pub type EventOf<A> = Event<<A as App>::Note>;
 pub enum Admit<S> {
     /// It is served by this session.
     Serve(S),
+    /// It is served by this session once TLS is agreed: [`Event::Open`] comes then, or [`Event::Failed`] at [`Op::Handshake`](super::Op).
+    ServeTls(S, TlsSide),
     /// It is closed at once. The session never existed, so `on_close` is not called.
     Refuse(CloseHow),
 }
@@ -189,6 +192,7 @@ pub(super) enum Birth<A: App> {
     Spawn(Token, A::Session),
     Connect(Token, A::Session, Target),
     Attach(Token, Target),
+    StartTls(Token, TlsSide),
 }
 
 /// The part of a reactor that does not depend on which world it runs in.
@@ -201,6 +205,8 @@ pub(super) struct Core<A: App> {
     pub notes: VecDeque<(Token, Token, A::Note)>,
     pub births: Vec<Birth<A>>,
     pub run_queue: VecDeque<Token>,
+    /// Flights of handshakes that may still be answered in this turn.
+    pub flights_left: u32,
     pub spare_outboxes: Vec<Box<Outbox>>,
     pub now: Millis,
     pub draining: bool,
@@ -401,7 +407,7 @@ impl<A: App> Cx<'_, A> {
         self.core.births.push(Birth::Attach(self.me, to.clone()));
     }
 
-    fn port(&self) -> Option<&Port<A::Reason>> {
+    pub(super) fn port(&self) -> Option<&Port<A::Reason>> {
         self.core.ports.get(self.me)
     }
 }
@@ -452,6 +458,11 @@ impl<A: App> AppCx<'_, A> {
     /// Post messages to this reactor from other threads.
     pub fn handle(&self) -> super::Handle<A::Message> {
         self.core.handle.handle()
+    }
+
+    /// Timers that are armed.
+    pub fn timers(&self) -> usize {
+        self.core.wheel.len()
     }
 
     /// Bytes held in buffers for connections.

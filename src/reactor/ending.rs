@@ -40,6 +40,7 @@ impl<A: App, N: Net> Reactor<A, N> {
     }
 
     pub(super) fn run_flushing(&mut self, token: Token) {
+        self.say_goodbye(token);
         match self.flush(token) {
             Ok(()) => {}
             Err(fault) => return self.ending_failed(token, Failure { op: Op::Write, fault }),
@@ -141,6 +142,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             outbox.clear(&mut self.core.pool);
             self.keep_outbox(outbox);
         }
+        if let Some(mut tls) = port.tls.take() {
+            tls.clear(&mut self.core.pool);
+        }
         if !mutant::is(Mutant::LeakTimer) {
             self.core.wheel.disarm(index);
         }
@@ -170,6 +174,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         port.flags.set(Flags::HELD, false);
         if let Some(inbox) = port.inbox.take() {
             self.core.pool.give(inbox);
+        }
+        if let Some(mut tls) = port.tls.take() {
+            tls.clear(&mut self.core.pool);
         }
         if let Some(mut outbox) = port.outbox.take() {
             outbox.clear(&mut self.core.pool);

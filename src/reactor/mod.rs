@@ -38,7 +38,13 @@ mod outcome;
 pub mod port;
 mod pump;
 mod room;
+mod secure;
 mod table;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/off.rs"]
+mod tls;
 mod token;
 mod turn;
 pub mod wheel;
@@ -58,6 +64,7 @@ pub use net::{
 pub use outbox::Part;
 pub use outcome::{CloseHow, Failure, Fault, Io, Op, PortReason, TlsFault};
 pub use port::{Phase, Settings};
+pub use tls::{TlsInfo, TlsSide};
 pub use token::{ListenerId, Millis, Token};
 pub use turn::{Counters, Reactor, Turn};
 pub use worker::Workers;

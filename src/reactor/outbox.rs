@@ -190,12 +190,24 @@ enum Segment {
     Part(Part),
 }
 
+impl Segment {
+    /// Its bytes; none for a file.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Segment::Bytes(buffer) => Some(buffer.bytes()),
+            Segment::Part(part) => part.bytes(),
+        }
+    }
+}
+
 /// What waits to be sent on one connection, oldest first, and how well the peer takes it.
 #[derive(Debug, Default)]
 pub struct Outbox {
     segments: VecDeque<Segment>,
     memory: usize,
     file_bytes: u64,
+    /// How many segments at the front are to be sent as they are, where what follows must be sealed first.
+    sealed: usize,
     /// When the peer last took a byte, or when there was first something to take.
     pub(super) progress_at: Millis,
     /// Start of the window over which the rate is measured, and what was taken in it.
@@ -206,7 +218,9 @@ impl Outbox {
     /// Copies bytes to the end.
     pub fn push_bytes(&mut self, mut bytes: &[u8], pool: &mut BufferPool) {
         self.memory += bytes.len();
-        if let Some(Segment::Bytes(buffer)) = self.segments.back_mut() {
+        if self.segments.len() > self.sealed
+            && let Some(Segment::Bytes(buffer)) = self.segments.back_mut()
+        {
             bytes = &bytes[buffer.append(bytes)..];
         }
         while !bytes.is_empty() {
@@ -248,17 +262,15 @@ impl Outbox {
 
     /// The pieces in memory up to the first file, or as many as fit; says whether more follows.
     pub fn gather<'a>(&'a self, out: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, bool) {
-        for (n, segment) in self.segments.iter().enumerate() {
-            let bytes = match segment {
-                Segment::Bytes(buffer) => Some(buffer.bytes()),
-                Segment::Part(part) => part.bytes(),
-            };
-            match bytes {
+        // What is sealed already goes alone: what follows it is not fit to be sent yet.
+        let end = if self.sealed > 0 { self.sealed } else { self.segments.len() };
+        for (n, segment) in self.segments.iter().take(end).enumerate() {
+            match segment.bytes() {
                 Some(bytes) if n < MAX_SLICES => out[n] = IoSlice::new(bytes),
                 _ => return (n, true),
             }
         }
-        (self.segments.len(), false)
+        (end, end < self.segments.len())
     }
 
     /// The file at the front, if it is one, and the range of it that remains.
@@ -285,6 +297,7 @@ impl Outbox {
             }
             n -= taken;
             if taken == len {
+                self.sealed = self.sealed.saturating_sub(1);
                 if let Some(Segment::Bytes(buffer)) = self.segments.pop_front() {
                     pool.give(buffer);
                 }
@@ -304,7 +317,77 @@ impl Outbox {
                 pool.give(buffer);
             }
         }
-        (self.memory, self.file_bytes) = (0, 0);
+        (self.memory, self.file_bytes, self.sealed) = (0, 0, 0);
+    }
+}
+
+/// For a port that speaks TLS: plaintext waits here and is sealed late, a chunk at a time, in front.
+impl Outbox {
+    /// Something is to be sent as it is.
+    pub(super) fn has_sealed(&self) -> bool {
+        self.sealed > 0
+    }
+
+    /// Something waits that is not sealed.
+    pub(super) fn has_plain(&self) -> bool {
+        self.segments.len() > self.sealed
+    }
+
+    /// All that waits now is to be sent as it is.
+    pub(super) fn seal_as_it_is(&mut self) {
+        self.sealed = self.segments.len();
+    }
+
+    /// Puts ciphertext behind that which is there, before all plaintext.
+    pub(super) fn push_sealed(&mut self, buffer: Buffer) {
+        self.memory += buffer.len();
+        self.segments.insert(self.sealed, Segment::Bytes(buffer));
+        self.sealed += 1;
+    }
+
+    /// Throws away what is not sealed.
+    pub(super) fn drop_plain(&mut self, pool: &mut BufferPool) {
+        for segment in self.segments.drain(self.sealed..) {
+            match segment {
+                Segment::Bytes(buffer) => {
+                    self.memory -= buffer.len();
+                    pool.give(buffer);
+                }
+                Segment::Part(part) => match part.bytes() {
+                    Some(bytes) => self.memory -= bytes.len(),
+                    None => self.file_bytes -= part.len(),
+                },
+            }
+        }
+    }
+
+    /// What comes next, where nothing is sealed: the bytes at the front, if they are in one piece and enough to be sealed by
+    /// themselves.
+    pub(super) fn front_bytes(&self, enough: usize) -> Option<&[u8]> {
+        let bytes = self.segments.front()?.bytes()?;
+        (self.segments.len() == 1 || bytes.len() >= enough).then(|| &bytes[..bytes.len().min(enough)])
+    }
+
+    /// Copies from the front, up to a file or the end of `out`; says how much, and the file, if there is room for some of it.
+    pub(super) fn copy_front(&self, out: &mut [u8]) -> (usize, Option<(Arc<FileHandle>, Range<u64>)>) {
+        let mut n = 0;
+        for segment in &self.segments {
+            if n == out.len() {
+                break;
+            }
+            match (segment, segment.bytes()) {
+                (_, Some(bytes)) => {
+                    let len = bytes.len().min(out.len() - n);
+                    out[n..n + len].copy_from_slice(&bytes[..len]);
+                    n += len;
+                }
+                (Segment::Part(Part::File(file, range)), None) => {
+                    return (n, Some((file.clone(), range.clone())));
+                }
+                (Segment::Part(Part::Shared(..) | Part::Static(_)) | Segment::Bytes(_), None) => break,
+            }
+        }
+        (n, None)
     }
 }
 

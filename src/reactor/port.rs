@@ -17,6 +17,7 @@ use super::buffer::Buffer;
 use super::net::{Peer, Ready};
 use super::outbox::Outbox;
 use super::outcome::{Failure, Fault, Op, PortReason};
+use super::tls::Tls;
 use super::token::{ListenerId, Millis};
 use std::time::Duration;
 
@@ -175,6 +176,8 @@ pub struct Port<R> {
     pub(super) inbox: Option<Buffer>,
     /// What the kernel refused.
     pub(super) outbox: Option<Box<Outbox>>,
+    /// What opens and seals, if it speaks TLS.
+    pub(super) tls: Option<Box<Tls>>,
     /// The session's deadlines, or those of flushing and lingering.
     pub(super) phase_at: Millis,
     pub(super) total_at: Millis,
@@ -230,6 +233,7 @@ impl<R> Port<R> {
             stuck: 0,
             inbox: None,
             outbox: None,
+            tls: None,
             phase_at: Millis::NEVER,
             total_at: Millis::NEVER,
             reason: None,
@@ -259,6 +263,9 @@ impl<R> Port<R> {
             if settings.send_rate > 0 {
                 at = at.min(outbox.window.0.after(settings.send_window));
             }
+        }
+        if let Some(tls) = &self.tls {
+            at = at.min(tls.deadline);
         }
         at
     }

@@ -12,6 +12,7 @@ use super::net::{Net, Ready};
 use super::outbox::{Cork, MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
 use super::port::{Flags, Phase, Port};
+use super::secure::seal_front;
 use super::token::Token;
 use super::turn::Reactor;
 use std::io::IoSlice;
@@ -32,7 +33,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         port.flags.set(Flags::QUEUED, false);
         let before = (self.core.counters.moved(), port.ready, port.phase);
         match port.phase {
-            Phase::Detached | Phase::Handshaking => {}
+            Phase::Detached => {}
+            Phase::Handshaking => self.run_handshaking(token),
             Phase::Connecting => self.run_connecting(token),
             Phase::Open | Phase::ReadOnly => self.run_open(token),
             Phase::Flushing => self.run_flushing(token),
@@ -80,7 +82,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    fn run_open(&mut self, token: Token) {
+    pub(super) fn run_open(&mut self, token: Token) {
         self.flush_open(token);
         for turn in 0..=READS {
             let Some(port) = self.core.ports.get_mut(token) else { return };
@@ -102,6 +104,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             }
             match show {
                 true => self.show_kept(token),
+                false if port.tls.is_some() => self.read_tls(token),
                 false => self.read(token),
             }
         }
@@ -187,7 +190,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    fn show_buffer(&mut self, token: Token, mut buffer: Buffer) {
+    pub(super) fn show_buffer(&mut self, token: Token, mut buffer: Buffer) {
         let Some(Some(session)) = self.sessions.get_mut(token.index()) else {
             return self.core.pool.give(buffer);
         };
@@ -206,7 +209,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.after_callback(token, step);
     }
 
-    fn show_scratch(&mut self, token: Token, n: usize) {
+    pub(super) fn show_scratch(&mut self, token: Token, n: usize) {
         let Some(Some(session)) = self.sessions.get_mut(token.index()) else { return };
         let mut input = Input::new(&mut self.scratch[..n]);
         let mut cx = Cx { me: token, core: &mut self.core, host: &mut self.net };
@@ -234,8 +237,9 @@ impl<A: App, N: Net> Reactor<A, N> {
     }
 
     fn after_callback(&mut self, token: Token, step: StepOf<A>) {
+        let last = matches!(step, Step::Close(Close::Graceful, _));
         if !self.core.cork.is_empty()
-            && let Err(fault) = self.send_cork(token)
+            && let Err(fault) = self.send_cork(token, last)
         {
             return match step {
                 Step::Continue => self.failed(token, Failure { op: Op::Write, fault }),
@@ -254,8 +258,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    /// Sends straight from the cork; what the kernel refuses waits in the outbox.
-    fn send_cork(&mut self, token: Token) -> Result<(), Fault> {
+    /// Sends straight from the cork; what the kernel refuses waits in the outbox. Under TLS all of it does, to be sealed there; the
+    /// `last` of it until it can be sealed together with our goodbye.
+    fn send_cork(&mut self, token: Token, last: bool) -> Result<(), Fault> {
         let core = &mut self.core;
         let Some(port) = core.ports.get_mut(token) else {
             core.cork.clear();
@@ -270,7 +275,10 @@ impl<A: App, N: Net> Reactor<A, N> {
             }
         };
         let mut sent = 0;
-        if direct && let Some(Some(stream)) = self.streams.get_mut(token.index()) {
+        if direct
+            && port.tls.is_none()
+            && let Some(Some(stream)) = self.streams.get_mut(token.index())
+        {
             match write_cork(&mut self.net, stream, &core.cork) {
                 Io::Done(n) => sent = n,
                 Io::WouldBlock => port.ready.clear(Ready::WRITABLE),
@@ -303,6 +311,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             return Ok(());
         }
         match direct {
+            // `close` flushes at once.
+            true if last && port.tls.is_some() => return Ok(()),
             true => self.flush(token)?,
             // Otherwise the edge that is owed queues it.
             false if port.ready.has(Ready::WRITABLE) => core.enqueue(token),
@@ -328,6 +338,15 @@ impl<A: App, N: Net> Reactor<A, N> {
             if budget == 0 {
                 more_to_do = true;
                 break;
+            }
+            if let Some(tls) = &mut port.tls
+                && !outbox.has_sealed()
+            {
+                let last = port.phase == Phase::Flushing;
+                let pool = &mut self.core.pool;
+                if !seal_front(&mut self.net, tls, outbox, &mut self.scratch, pool, last)? {
+                    break;
+                }
             }
             match send_front(&mut self.net, stream, outbox, budget) {
                 Io::Done(n) if n > 0 => {

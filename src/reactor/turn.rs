@@ -9,6 +9,7 @@ use super::mutant::{self, Mutant};
 use super::net::{Net, Ready};
 use super::outbox::Cork;
 use super::port::{Flags, Phase, Port, Settings};
+use super::secure::FLIGHTS;
 use super::table::Table;
 use super::token::{Millis, Token};
 use super::wheel::Wheel;
@@ -42,12 +43,15 @@ pub struct Counters {
     pub notes: u64,
     pub stale_notes: u64,
     pub no_progress: u64,
+    pub handshakes: u64,
+    pub handshakes_deferred: u64,
 }
 
 impl Counters {
     /// Changes whenever something moves.
     pub(super) fn moved(&self) -> u64 {
-        let work = self.shown + self.drained + self.closed + self.notes + self.timeouts;
+        let work =
+            self.shown + self.drained + self.closed + self.notes + self.timeouts + self.handshakes_deferred;
         self.bytes_in + self.bytes_out + self.lingered_bytes + work
     }
 }
@@ -99,6 +103,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             notes: VecDeque::new(),
             births: Vec::new(),
             run_queue: VecDeque::new(),
+            flights_left: FLIGHTS,
             spare_outboxes: Vec::new(),
             now,
             draining: false,
@@ -133,6 +138,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.net.wait(wait, &mut self.events)?;
         self.core.now = self.net.now();
         self.core.counters.turns += 1;
+        self.core.flights_left = FLIGHTS;
         self.take_events();
         self.take_commands();
         self.accept_all();
@@ -311,6 +317,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Tells a port of each of its deadlines that has passed.
     fn check_deadlines(&mut self, token: Token) {
+        self.check_handshake(token);
         for deadline in Deadline::ALL {
             let now = self.core.now;
             let Some(port) = self.core.ports.get_mut(token) else { return };

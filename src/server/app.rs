@@ -1,9 +1,14 @@
 //! One worker of the server: what its sessions share.
 
-use super::session::Session;
+use super::session::{STATES, Session};
+use super::settings::Config;
+use super::shared::Shared;
+use super::tls::Store;
+use crate::guard::{Clients, Share};
 use crate::http::{self, Exchanged, Late, Service, Site};
-use crate::observe::Reason;
-use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Peer, Phase};
+use crate::observe::{AccessLog, Entry, Format, Lag, Publisher, Reason, Refusal, RequestIds, request_id};
+use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
+use crate::wire::http::Version;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -24,18 +29,18 @@ pub enum Message {
     Survey(Sender<Survey>),
 }
 
-/// What a worker holds: how many connections, by protocol and state.
+/// What a worker holds: how many connections, by state.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// How many connections are in each state.
-    pub states: BTreeMap<(&'static str, &'static str), usize>,
+    pub states: BTreeMap<&'static str, usize>,
 }
 
 impl std::fmt::Display for Survey {
-    /// `3 http idle, 1 http sending`
+    /// `3 http_idle, 1 http_sending`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, ((protocol, state), n)) in self.states.iter().enumerate() {
-            write!(f, "{}{n} {protocol} {state}", if i > 0 { ", " } else { "" })?;
+        for (i, (state, n)) in self.states.iter().enumerate() {
+            write!(f, "{}{n} {state}", if i > 0 { ", " } else { "" })?;
         }
         if self.states.is_empty() { f.write_str("nothing") } else { Ok(()) }
     }
@@ -45,12 +50,21 @@ impl std::fmt::Display for Survey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Http,
+    Https,
 }
 
 /// The program of one reactor.
 pub struct Worker {
     pub(super) site: Site,
     pub(super) roles: Vec<(ListenerId, Role)>,
+    log: AccessLog,
+    ids: RequestIds,
+    clients: Arc<Clients>,
+    share: Share,
+    publisher: Publisher,
+    lag: Lag,
+    /// Certificates, if any listener speaks TLS.
+    tls: Option<Arc<Store>>,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -66,14 +80,45 @@ pub struct Tape {
 }
 
 impl Worker {
-    pub(super) fn new(site: Site) -> Worker {
-        Worker { site, roles: Vec::new(), tape: None }
+    /// The worker of this number (one past the last: the metrics port, which counts nothing).
+    pub(super) fn new(site: Site, shared: &Shared, number: usize, format: Format, seed: [u8; 32]) -> Worker {
+        let log = match &shared.access {
+            Some(queue) => AccessLog::new(format, queue.clone()),
+            None => AccessLog::off(),
+        };
+        Worker {
+            site,
+            roles: Vec::new(),
+            log,
+            ids: RequestIds::new(seed),
+            clients: shared.clients.clone(),
+            share: shared.budget.share(),
+            publisher: Publisher::new(shared.hub.clone(), number),
+            lag: Lag::default(),
+            tls: None,
+            tape: None,
+        }
     }
 
     /// A worker that serves HTTP on the first listener and records what it sees: the whole server, in a simulated world.
     #[doc(hidden)]
     pub fn for_tests(site: Site) -> Worker {
-        Worker { site, roles: vec![(ListenerId(0), Role::Http)], tape: Some(Box::default()) }
+        let shared = Shared::new(&Config::default(), 1, None);
+        let mut worker = Worker::new(site, &shared, 0, Format::Off, [0; 32]);
+        worker.roles.push((ListenerId(0), Role::Http));
+        worker.tape = Some(Box::default());
+        worker
+    }
+
+    /// The same over TLS.
+    #[doc(hidden)]
+    pub fn for_tests_of_tls(site: Site, store: Arc<Store>) -> Worker {
+        Worker { roles: vec![(ListenerId(0), Role::Https)], tls: Some(store), ..Worker::for_tests(site) }
+    }
+
+    /// Connections of TLS listeners shake hands by what is in there.
+    pub(super) fn serve_tls(&mut self, store: Arc<Store>) {
+        self.tls = Some(store);
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -95,16 +140,25 @@ impl Worker {
 
     fn survey(cx: &AppCx<'_, Worker>) -> Survey {
         let mut survey = Survey::default();
-        for row in cx.survey() {
-            let state = match row.phase {
-                Phase::Flushing | Phase::Lingering => (row.session.state_name().0, row.phase.name()),
-                Phase::Detached | Phase::Connecting | Phase::Handshaking | Phase::Open | Phase::ReadOnly => {
-                    row.session.state_name()
-                }
-            };
-            *survey.states.entry(state).or_default() += 1;
+        for state in cx.survey().filter_map(|row| row.session.state(row.phase)) {
+            *survey.states.entry(STATES[state]).or_default() += 1;
         }
         survey
+    }
+
+    /// Once a second.
+    pub(super) fn on_tick(&mut self, due: Millis, now: Millis) {
+        self.lag.fired(due, now);
+    }
+
+    fn publish(&mut self, cx: &AppCx<'_, Worker>) {
+        let tally = &mut self.publisher.tally;
+        tally.reactor = *cx.counters();
+        tally.buffer_bytes = cx.buffers_held() as u64;
+        tally.timers = cx.timers() as u64;
+        tally.lag_ms = self.lag.worst_ms();
+        tally.set_connections(cx.survey().filter_map(|row| row.session.state(row.phase)));
+        self.publisher.publish(cx.now());
     }
 }
 
@@ -114,10 +168,24 @@ impl App for Worker {
     type Message = Message;
     type Reason = Reason;
 
-    fn admit(&mut self, listener: ListenerId, _: &Peer, _: &mut AppCx<'_, Self>) -> Admit<Session> {
-        match self.roles.iter().find(|(id, _)| *id == listener) {
-            Some((_, Role::Http)) => Admit::Serve(Session::Http(http::Connection::new(false))),
-            None => Admit::Refuse(CloseHow::Reset),
+    fn admit(&mut self, listener: ListenerId, peer: &Peer, _: &mut AppCx<'_, Self>) -> Admit<Session> {
+        let Some((_, role)) = self.roles.iter().find(|(id, _)| *id == listener) else {
+            return Admit::Refuse(CloseHow::Reset);
+        };
+        if !self.clients.enter(peer) {
+            self.publisher.tally.refused(Refusal::ClientConnections);
+            return Admit::Refuse(CloseHow::Reset);
+        }
+        match (role, &self.tls) {
+            (Role::Http, _) => Admit::Serve(Session::Http(http::Connection::new(false))),
+            (Role::Https, Some(store)) => {
+                let session = Session::Http(http::Connection::new(true));
+                Admit::ServeTls(session, TlsSide::Server(store.get()))
+            }
+            (Role::Https, None) => {
+                self.clients.leave(peer);
+                Admit::Refuse(CloseHow::Reset)
+            }
         }
     }
 
@@ -132,14 +200,30 @@ impl App for Worker {
     }
 
     fn on_close(&mut self, session: Session, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
+        let state = session.state(end.phase);
         match session {
-            Session::Http(connection) => connection.ended(&end, cx.now(), self),
+            Session::Http(connection) => {
+                connection.ended(&end, cx.now(), self);
+                self.clients.leave(&end.peer);
+            }
+            Session::Tick(_) => return,
         }
         let End { token, peer, phase, reason } = end;
+        if let Some(state) = state {
+            self.publisher.tally.closed(state, reason);
+        }
         if let Some(tape) = &mut self.tape {
             tape.closes.push(reason);
         }
         log::debug!("{token} {peer}: closed in {}: {}", phase.name(), reason.label());
+    }
+
+    fn on_turn(&mut self, cx: &mut AppCx<'_, Self>) {
+        self.log.flush();
+        if self.publisher.is_due(cx.now()) {
+            self.share.report(cx.buffers_held() as u64);
+            self.publish(cx);
+        }
     }
 }
 
@@ -149,8 +233,56 @@ impl Service for Worker {
     }
 
     fn on_exchange(&mut self, done: &Exchanged<'_>) {
+        let method = done.head.map(|head| head.method);
+        let tally = &mut self.publisher.tally;
+        tally.exchange(method, done.status, done.duration_ms, done.bytes_in, done.bytes_out);
+        if self.log.is_on() {
+            self.record(done);
+        }
         if let Some(tape) = &mut self.tape {
             tape.exchanges.push((done.status, done.head.is_some(), done.closing));
         }
+    }
+}
+
+impl Worker {
+    fn record(&mut self, done: &Exchanged<'_>) {
+        let made;
+        let entry = Entry::new(done.peer, self.site.clock().unix_ms());
+        let entry = match done.head {
+            Some(head) => {
+                let given = head.field("x-request-id").and_then(request_id::accept);
+                let id = match given {
+                    Some(id) => id,
+                    None => {
+                        made = self.ids.make();
+                        made.as_str()
+                    }
+                };
+                Entry {
+                    method: Some(head.method.as_str()),
+                    host: head.authority(),
+                    target: head.raw_target,
+                    protocol: match head.version {
+                        Version::Http10 => "HTTP/1.0",
+                        Version::Http11 => "HTTP/1.1",
+                    },
+                    referer: head.field("referer"),
+                    user_agent: head.field("user-agent"),
+                    request_id: Some(id),
+                    ..entry
+                }
+            }
+            None => entry,
+        };
+        self.log.record(&Entry {
+            status: done.status,
+            bytes_in: done.bytes_in,
+            bytes_out: done.bytes_out,
+            duration_ms: done.duration_ms,
+            close_reason: done.closing,
+            tls: done.secure,
+            ..entry
+        });
     }
 }

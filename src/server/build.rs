@@ -1,8 +1,9 @@
 //! From settings to what workers run: routes to handlers, limits to options.
 
-use super::settings::{self, Action, Config, HostPattern, PathPart, PathPattern, Route};
+use super::settings::{self, AccessFormat, Action, Config, HostPattern, PathPart, PathPattern, Route};
 use super::welcome;
 use crate::http::{Files, FilesOptions, Options, Redirect, Respond, Site};
+use crate::observe::Format;
 use crate::reactor;
 use crate::wire::limits::Limits;
 use std::io;
@@ -31,6 +32,16 @@ fn options(config: &Config) -> Options {
         head_timeout: config.limits.head_timeout,
         body_rate: config.limits.body_rate,
         server_field: config.server.header_server,
+    }
+}
+
+/// The form of the access log.
+pub(super) fn format(config: &Config) -> Format {
+    match config.log.access {
+        AccessFormat::Off => Format::Off,
+        AccessFormat::Common => Format::Common,
+        AccessFormat::Combined => Format::Combined,
+        AccessFormat::Json => Format::Json,
     }
 }
 

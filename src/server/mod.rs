@@ -1,10 +1,14 @@
 //! The server: listeners, protocols, workers, drain and reload put together.
 
+mod admin;
 mod app;
 mod build;
 mod run;
 mod session;
 pub mod settings;
+mod shared;
+mod tick;
+pub mod tls;
 pub mod welcome;
 
 #[doc(hidden)]
@@ -12,3 +16,5 @@ pub use app::Tape;
 pub use app::{Message, Note, Worker};
 pub use run::{RunError, Server};
 pub use session::Session;
+pub use shared::Shared;
+pub use tick::Tick;

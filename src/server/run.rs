@@ -4,21 +4,33 @@
 //! with one reactor. The library starts them here, when told to, and installs no signal handler and no logger: the binary does.
 
 use super::app::{Message, Role, Survey, Worker};
-use super::build;
-use super::settings::{Address, Config};
-use crate::reactor::net::os::OsListener;
-use crate::reactor::{Gauge, Handle, OsNet, Reactor, Target, Workers};
+use super::session::Session;
+use super::settings::{Address, Config, Tls};
+use super::shared::Shared;
+use super::tick::Tick;
+use super::tls::{self, Store, Tickets, TlsError};
+use super::{admin, build};
+use crate::guard::Clients;
+use crate::observe::{Format, LogQueue};
+use crate::reactor::net::os::{OsListener, calendar};
+use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::mpsc;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+
+/// Connections of the metrics port.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// Why a server did not start, or ended.
 #[derive(Debug)]
 pub enum RunError {
     /// An address cannot be listened on.
     Listen(Address, io::Error),
+    /// Certificates or keys cannot be used; all that is wrong with them.
+    Tls(Vec<TlsError>),
     /// Something else that was needed at the start could not be had.
     Start(io::Error),
     /// A worker failed while it ran.
@@ -32,6 +44,7 @@ impl RunError {
             RunError::Listen(_, error) | RunError::Start(error) => {
                 error.kind() == io::ErrorKind::PermissionDenied
             }
+            RunError::Tls(errors) => errors.iter().all(|error| error.denied),
             RunError::Worker(_) => false,
         }
     }
@@ -41,6 +54,10 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Listen(at, error) => write!(f, "cannot listen on {at}: {}", advice(at, error)),
+            RunError::Tls(errors) => {
+                let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                f.write_str(&all.join("; "))
+            }
             RunError::Start(error) => write!(f, "cannot start: {error}"),
             RunError::Worker(error) => write!(f, "a worker ended: {error}"),
         }
@@ -70,68 +87,96 @@ fn advice(at: &Address, error: &io::Error) -> String {
 pub struct Server {
     handles: Vec<Handle<Message>>,
     workers: Workers,
+    /// The metrics port: its reactor outlives the workers', so that it can tell of their end.
+    admin: Option<(Handle<Message>, Workers)>,
     addresses: Vec<Address>,
-    gauge: Gauge,
+    shared: Shared,
+    tls: Option<Certificates>,
+}
+
+/// What handshakes are played by, and what it takes to replace that.
+#[derive(Debug)]
+struct Certificates {
+    store: Arc<Store>,
+    tickets: Tickets,
+}
+
+impl Certificates {
+    fn load(settings: &Tls) -> Result<Certificates, Vec<TlsError>> {
+        let tickets = Tickets::new().map_err(tls::no_randomness)?;
+        let loaded = tls::load(settings, calendar(), &tickets)?;
+        Ok(Certificates { store: Arc::new(Store::new(loaded.config)), tickets })
+    }
 }
 
 impl Server {
-    /// Binds every address, then starts the workers. What fails is told before anything serves.
-    pub fn start(config: &Config) -> Result<Server, RunError> {
+    /// Binds every address, then starts the workers. What fails is told before anything serves. `access`: where the access log
+    /// goes; without it there is none.
+    pub fn start(config: &Config, access: Option<LogQueue>) -> Result<Server, RunError> {
         let mut listeners = Vec::new();
         for listener in config.http_listeners() {
-            let bound =
-                bind(&listener.address).map_err(|error| RunError::Listen(listener.address.clone(), error))?;
-            listeners.push((Role::Http, bound));
+            listeners.push((if listener.tls { Role::Https } else { Role::Http }, bind(&listener.address)?));
         }
+        let metrics = metrics_listener(config)?;
+        let tls = match listeners.iter().any(|(role, _)| *role == Role::Https) {
+            true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
+            false => None,
+        };
         let addresses = listeners.iter().map(|(_, listener)| address(listener)).collect::<io::Result<_>>();
-        let addresses = addresses.map_err(RunError::Start)?;
         let count = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         };
-        let gauge = Gauge::default();
-        let mut server = Server { handles: Vec::new(), workers: Workers::default(), addresses, gauge };
-        for n in 0..count {
-            let mut shared = Vec::new();
-            for (role, listener) in &listeners {
-                shared.push((*role, listener.try_clone().map_err(RunError::Start)?));
-            }
-            let handle = server.start_worker(n, config.clone(), shared);
-            match handle {
-                Ok(handle) => server.handles.push(handle),
-                Err(error) => {
-                    server.stop();
-                    return Err(RunError::Start(error));
-                }
-            }
-        }
+        let mut server = Server {
+            handles: Vec::new(),
+            workers: Workers::default(),
+            admin: None,
+            addresses: addresses.map_err(RunError::Start)?,
+            shared: Shared::new(config, count, access),
+            tls,
+        };
+        server
+            .start_workers(config, count, &listeners, metrics)
+            .inspect_err(|_| server.stop())
+            .map_err(RunError::Start)?;
         Ok(server)
     }
 
-    /// Starts a thread that builds its reactor itself, since handlers stay on the thread they were made on.
-    fn start_worker(
+    fn start_workers(
         &mut self,
-        n: usize,
-        config: Config,
-        listeners: Vec<(Role, OsListener)>,
-    ) -> io::Result<Handle<Message>> {
-        let gauge = self.gauge.clone();
-        let (to, from) = mpsc::channel();
-        self.workers.start(format!("worker-{n}"), move || {
-            let built = reactor(&config, gauge, listeners);
-            match built {
-                Ok(mut reactor) => {
-                    // Whoever started us waits for this.
-                    let _ = to.send(Ok(reactor.handle()));
-                    reactor.run()
-                }
-                Err(error) => {
-                    let _ = to.send(Err(error));
-                    Ok(())
-                }
+        config: &Config,
+        count: usize,
+        listeners: &[(Role, OsListener)],
+        metrics: Option<OsListener>,
+    ) -> io::Result<()> {
+        for number in 0..count {
+            let mut cloned = Vec::new();
+            for (role, listener) in listeners {
+                cloned.push((*role, listener.try_clone()?));
             }
-        })?;
-        from.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended before it began")))
+            let (config, shared) = (config.clone(), self.shared.clone());
+            let tls = self.tls.as_ref().map(|tls| tls.store.clone());
+            let work = move || worker(&config, &shared, number, cloned, tls);
+            self.handles.push(start_worker(&mut self.workers, format!("worker-{number}"), work)?);
+        }
+        if let Some(listener) = metrics {
+            let mut workers = Workers::default();
+            let (config, shared) = (config.clone(), self.shared.clone());
+            let work = move || admin(&config, &shared, count, listener);
+            let handle = start_worker(&mut workers, "metrics".into(), work)?;
+            self.admin = Some((handle, workers));
+        }
+        Ok(())
+    }
+
+    /// Reads certificates and keys again; handshakes from now on use them. If anything is wrong, nothing changes. Nothing to do
+    /// for a server without a TLS listener.
+    pub fn reload_tls(&self, settings: &Tls) -> Result<(), Vec<TlsError>> {
+        if let Some(certificates) = &self.tls {
+            let loaded = tls::load(settings, calendar(), &certificates.tickets)?;
+            certificates.store.replace(loaded.config);
+        }
+        Ok(())
     }
 
     /// Where it listens; a port 0 has become the one that was chosen.
@@ -139,19 +184,31 @@ impl Server {
         &self.addresses
     }
 
+    /// What its workers share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Connections now.
     pub fn connections(&self) -> usize {
-        self.gauge.get()
+        self.shared.gauge.get()
+    }
+
+    /// `/readyz` answers 503 from now on; all else goes on.
+    pub fn turn_unready(&self) {
+        self.shared.begin_draining();
     }
 
     /// Finish what is under way, for at most this long, and end.
     pub fn drain(&self, deadline: Duration) {
+        self.shared.begin_draining();
         self.handles.iter().for_each(|handle| handle.drain(deadline));
     }
 
     /// End now.
     pub fn stop(&self) {
         self.handles.iter().for_each(Handle::stop);
+        self.admin.iter().for_each(|(handle, _)| handle.stop());
     }
 
     /// Asks every worker what it holds; those that do not answer in time are left out.
@@ -176,31 +233,104 @@ impl Server {
 
     /// Waits for the end.
     pub fn wait(self) -> Result<(), RunError> {
-        self.workers.join().map_err(RunError::Worker)
+        let outcome = self.workers.join();
+        let Some((handle, admin)) = self.admin else { return outcome.map_err(RunError::Worker) };
+        handle.stop();
+        outcome.and(admin.join()).map_err(RunError::Worker)
     }
 }
 
-fn reactor(
+/// Starts a thread that builds its reactor itself, since handlers stay on the thread they were made on.
+fn start_worker(
+    workers: &mut Workers,
+    name: String,
+    build: impl FnOnce() -> io::Result<Reactor<Worker, OsNet>> + Send + 'static,
+) -> io::Result<Handle<Message>> {
+    let (to, from) = mpsc::channel();
+    workers.start(name, move || match build() {
+        Ok(mut reactor) => {
+            // Whoever started us waits for this.
+            let _ = to.send(Ok(reactor.handle()));
+            reactor.run()
+        }
+        Err(error) => {
+            let _ = to.send(Err(error));
+            Ok(())
+        }
+    })?;
+    from.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended before it began")))
+}
+
+fn worker(
     config: &Config,
-    gauge: Gauge,
+    shared: &Shared,
+    number: usize,
     listeners: Vec<(Role, OsListener)>,
+    tls: Option<Arc<Store>>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
-    let net = OsNet::new()?;
-    let site = build::site(config)?;
-    let mut reactor = Reactor::with_gauge(Worker::new(site), net, build::reactor_settings(config), gauge);
+    let mut net = OsNet::new()?;
+    let worker = Worker::new(build::site(config)?, shared, number, build::format(config), seed(&mut net));
+    let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), shared.gauge.clone());
+    if let Some(store) = tls {
+        reactor.app_mut().serve_tls(store);
+    }
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);
     for (role, listener) in listeners {
         let id = reactor.add_listener(listener)?;
         reactor.app_mut().roles.push((id, role));
     }
+    if config.metrics.enable {
+        // There is room: the table is empty.
+        let _ = reactor.with_app(|_, cx| cx.spawn(Session::Tick(Tick::new())));
+    }
     Ok(reactor)
 }
 
-fn bind(at: &Address) -> io::Result<OsListener> {
-    match at {
+/// The metrics port. Its connections do not count as the server's.
+fn admin(
+    config: &Config,
+    shared: &Shared,
+    number: usize,
+    listener: OsListener,
+) -> io::Result<Reactor<Worker, OsNet>> {
+    let mut net = OsNet::new()?;
+    let mut unlogged = shared.clone();
+    (unlogged.access, unlogged.clients) = (None, Arc::new(Clients::new(0)));
+    let worker = Worker::new(admin::site(config, shared)?, &unlogged, number, Format::Off, seed(&mut net));
+    let mut reactor =
+        Reactor::new(worker, net, Settings { max_connections: ADMIN_CONNECTIONS, ..Settings::default() });
+    let id = reactor.add_listener(listener)?;
+    reactor.app_mut().roles.push((id, Role::Http));
+    Ok(reactor)
+}
+
+fn seed(net: &mut OsNet) -> [u8; 32] {
+    let mut seed = [0; 32];
+    net.fill_random(&mut seed);
+    seed
+}
+
+fn bind(at: &Address) -> Result<OsListener, RunError> {
+    let bound = match at {
         Address::Tcp(at) => OsListener::tcp(*at),
         Address::Unix(path) => OsListener::unix(path, 0o660),
+    };
+    bound.map_err(|error| RunError::Listen(at.clone(), error))
+}
+
+/// The metrics port is 9090 for everybody unless somebody says otherwise: then one that is taken is no reason not to serve.
+fn metrics_listener(config: &Config) -> Result<Option<OsListener>, RunError> {
+    if !config.metrics.enable {
+        return Ok(None);
+    }
+    match bind(&Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port))) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if config.metrics.port_was_set => Err(error),
+        Err(error) => {
+            log::warn!("no metrics: {error}");
+            Ok(None)
+        }
     }
 }
 

@@ -1,23 +1,49 @@
 //! One connection of the server: which protocol it speaks, and the edges on which that changes.
 
 use super::app::{Note, Worker};
+use super::tick::Tick;
 use crate::http::{self, Outcome};
 use crate::observe::Reason;
-use crate::reactor::{self, Close, Cx, Event, Input, Step};
+use crate::reactor::{self, Close, Cx, Event, Failure, Fault, Input, Op, Phase, Step, TlsFault};
 
 /// The protocols. Stored inline: see the assertion below.
 pub enum Session {
     /// HTTP/1.1 or 1.0.
     Http(http::Connection),
+    /// No connection: the worker looks after itself.
+    Tick(Tick),
 }
+
+/// Every state of a connection, for metrics: those of its protocol while that runs, else those of its port.
+pub(super) const STATES: &[&str] = &[
+    "http_fresh",
+    "http_idle",
+    "http_head",
+    "http_body",
+    "http_upload",
+    "http_late",
+    "http_stream",
+    "http_sending",
+    "connecting",
+    "handshaking",
+    "flushing",
+    "lingering",
+];
 
 const _: () = assert!(size_of::<Session>() <= 64, "a session is stored inline; larger states live in boxes");
 
 impl Session {
-    /// Where it stands, for metrics and logs: protocol and state.
-    pub fn state_name(&self) -> (&'static str, &'static str) {
-        match self {
-            Session::Http(connection) => ("http", connection.state().name()),
+    /// Where it stands: an index of [`STATES`]; none for what is no connection.
+    pub(super) fn state(&self, phase: Phase) -> Option<usize> {
+        let port = |name: &str| STATES.iter().position(|state| *state == name);
+        match (self, phase) {
+            (Session::Tick(_), _) => None,
+            (_, Phase::Connecting | Phase::Handshaking | Phase::Flushing | Phase::Lingering) => {
+                port(phase.name())
+            }
+            (Session::Http(connection), Phase::Detached | Phase::Open | Phase::ReadOnly) => {
+                Some(connection.state() as usize)
+            }
         }
     }
 
@@ -30,6 +56,14 @@ impl Session {
     }
 }
 
+/// What a plain request on a TLS port is told, in plaintext.
+const SPEAK_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 65\r\n\
+    connection: close\r\n\r\nThis port speaks TLS: ask again with https:// instead of http://\n";
+
+/// Something other than TLS came to a TLS port.
+const NOT_TLS: Failure = Failure { op: Op::Handshake, fault: Fault::Tls(TlsFault::NotTls) };
+
 impl reactor::Session for Session {
     type App = Worker;
 
@@ -39,11 +73,17 @@ impl reactor::Session for Session {
                 let outcome = connection.on_data(input, app, cx);
                 Session::after_http(outcome)
             }
+            Session::Tick(_) => Step::Continue,
         }
     }
 
     fn on_event(&mut self, event: Event<Note>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
         match self {
+            Session::Tick(tick) => tick.on_event(&event, app, cx),
+            Session::Http(_) if matches!(event, Event::Failed(NOT_TLS)) => {
+                cx.write(SPEAK_TLS);
+                Step::Close(Close::Graceful, Reason::TlsNotTls)
+            }
             Session::Http(connection) => {
                 let event = match event {
                     Event::Note(from, Note::Late(late)) => Event::Note(from, late),
@@ -56,6 +96,19 @@ impl reactor::Session for Session {
                 };
                 Session::after_http(connection.on_event(event, app, cx))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fault::State;
+
+    #[test]
+    fn the_names_of_states_stand_where_the_states_do() {
+        for state in State::ALL {
+            assert_eq!(STATES[state as usize], format!("http_{}", state.name()));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | state | what is going on | ends by |
 //! |---|---|---|
-//! | waiting | no stream | the time until the next attempt ([`Retry`]) |
+//! | waiting | no stream | the time until the next attempt ([`Retry`](crate::guard::Retry)) |
 //! | connecting | a connect is under way | connected, a fault, `connect_timeout` |
 //! | handshake | our request is out | a 101 that fits it, anything else, `connect_timeout` |
 //! | up | the states of [`fault`](super::fault) | closed by either side, a fault, silence |
@@ -14,183 +14,22 @@
 //!
 //! A client is a session: the program [`spawn`](crate::reactor::Cx::spawn)s it. Other sessions speak to it with [`Note`]s.
 
+mod link;
+
+pub use link::{Change, Handler, Link, Options};
+
 use super::fault::{Away, AwayVerdict, Hit, State, away_verdict};
-use super::handler::{Message, Owned};
 use super::hub::{Note, Service};
-use super::talk::{Codecs, Flow, Heard, Pace, Rules, Sender, Talk};
-use crate::guard::{Backoff, Bounds, Pushed, Queue, Retry, Slow};
+use super::talk::{Flow, Heard, Rules, Talk};
+use crate::guard::Backoff;
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
-use crate::reactor::{App, Close, CloseHow, Cx, Event, Host, Input, Millis, Pressure, Step, Target, Token};
+use crate::reactor::{Close, CloseHow, Cx, Event, Host, Input, Millis, Pressure, Step, Token};
 use crate::wire::http::Method;
 use crate::wire::http::response::{self, ParsedResponse};
-use crate::wire::ws::extension::DeflateOffer;
 use crate::wire::ws::handshake::client::{Illegal, Opening, key_text, verify};
-use crate::wire::ws::{Agreed, Code, Deflater, Limits, Role};
-use std::time::Duration;
-
-/// Output that waits above which messages are queued instead, in bytes.
-const WATER: usize = 128 << 10;
-
-/// Where to connect, and how.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The address.
-    pub target: Target,
-    /// `Host`: the name, and the port if it is not 80.
-    pub host: String,
-    /// Path and query, beginning with a slash.
-    pub path: String,
-    /// `Origin`, if any.
-    pub origin: Option<String>,
-    /// Subprotocols, the favourite first.
-    pub protocols: Vec<String>,
-    /// Further fields, such as `Authorization`.
-    pub fields: Vec<(String, String)>,
-    /// The offer of permessage-deflate, if any. Default: no takeover either way.
-    pub deflate: Option<DeflateOffer>,
-    /// Times while the connection stands.
-    pub pace: Pace,
-    /// Sizes of frames and messages.
-    pub limits: Limits,
-    /// How long connecting may take, and then the handshake. Default 10 s.
-    pub connect_timeout: Duration,
-    /// When to try again.
-    pub retry: Retry,
-    /// What may wait while away, or while the server takes too slowly.
-    pub queue: Bounds,
-    /// What is lost when the queue is full; [`Slow::Close`] and [`Slow::DropNewest`]: the new message, and
-    /// [`Link::send`] says so. Default [`Slow::DropNewest`].
-    pub full: Slow,
-}
-
-impl Options {
-    /// These places, with the defaults.
-    pub fn new(target: Target, host: &str, path: &str) -> Options {
-        let deflate =
-            DeflateOffer { server_no_takeover: true, client_no_takeover: true, ..DeflateOffer::default() };
-        Options {
-            target,
-            host: host.into(),
-            path: path.into(),
-            origin: None,
-            protocols: Vec::new(),
-            fields: Vec::new(),
-            deflate: Some(deflate),
-            pace: Pace::default(),
-            limits: Limits::default(),
-            connect_timeout: Duration::from_secs(10),
-            retry: Retry::default(),
-            queue: Bounds::default(),
-            full: Slow::DropNewest,
-        }
-    }
-}
-
-/// A change of a client's state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change<'a> {
-    /// An attempt begins.
-    Connecting,
-    /// The handshake is done, with this subprotocol.
-    Open(Option<&'a str>),
-    /// The server closes, or answers our close frame, with this code and reason, if it gave one.
-    Closing(Option<(Code, &'a str)>),
-    /// The connection was lost, or could not be made.
-    Lost(Reason),
-    /// The next attempt begins after this long.
-    Waiting(Duration),
-    /// It was the last: for good.
-    Ended(Reason),
-}
-
-/// The program behind a client.
-pub trait Handler {
-    /// The state has changed. `link` takes messages at any time; after [`Change::Ended`] none is sent.
-    fn change(&mut self, change: Change<'_>, link: &mut Link<'_>);
-    /// The connection stands, for the first time or again: say what the server must know. It leaves before what waits.
-    fn resubscribe(&mut self, link: &mut Link<'_>) {
-        let _ = link;
-    }
-    /// A message has come.
-    fn message(&mut self, message: Message<'_>, link: &mut Link<'_>);
-}
-
-/// A client's connection, as its handler sees it.
-pub struct Link<'a> {
-    token: Token,
-    open: bool,
-    backlog: usize,
-    sender: Sender,
-    outgoing: &'a mut Outgoing,
-    cork: &'a mut Cork,
-    host: &'a mut dyn Host,
-    codecs: &'a mut Codecs,
-    slow: Slow,
-    bounds: Bounds,
-    wish: Option<(Code, Box<str>)>,
-}
-
-impl Link<'_> {
-    /// The client's name, for [`Note`]s; it outlives connections.
-    pub fn token(&self) -> Token {
-        self.token
-    }
-
-    /// A message would leave at once.
-    pub fn is_open(&self) -> bool {
-        self.open
-    }
-
-    /// Sends a message, or queues it. False if it was not taken: the queue is full.
-    pub fn send(&mut self, message: Message<'_>) -> bool {
-        let waits = !self.outgoing.queue.is_empty() || self.backlog + self.cork.memory() >= WATER;
-        if self.open && !waits {
-            self.emit(message);
-            return true;
-        }
-        match self.outgoing.queue.push(message.to_owned(), message.bytes().len(), self.slow, self.bounds) {
-            Pushed::Waits(lost) => {
-                self.outgoing.lost += u64::from(lost);
-                true
-            }
-            Pushed::Lost | Pushed::Full => {
-                self.outgoing.lost += 1;
-                false
-            }
-        }
-    }
-
-    /// Messages that wait in the queue.
-    pub fn queued(&self) -> usize {
-        self.outgoing.queue.len()
-    }
-
-    /// Messages that the queue has lost since the client began.
-    pub fn lost(&self) -> u64 {
-        self.outgoing.lost
-    }
-
-    /// Closes for good, with the closing handshake if the connection stands.
-    pub fn close(&mut self, code: Code, reason: &str) {
-        if self.wish.is_none() {
-            self.wish = Some((code, reason.into()));
-        }
-    }
-
-    fn emit(&mut self, message: Message<'_>) {
-        let own = &mut self.outgoing.own;
-        self.sender.message(message, own, self.codecs, self.host, self.cork.bytes_mut());
-    }
-}
-
-/// What is to be sent.
-#[derive(Default)]
-struct Outgoing {
-    queue: Queue<Owned>,
-    own: Option<Box<Deflater>>,
-    lost: u64,
-}
+use crate::wire::ws::{Agreed, Role};
+use link::{Outgoing, with_link};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -300,7 +139,7 @@ impl Client {
         inner.hit(hit, app, cx)
     }
 
-    /// The client has ended; the program calls it in [`App::on_close`].
+    /// The client has ended; the program calls it in [`App::on_close`](crate::reactor::App::on_close).
     pub fn on_close<A: Service>(mut self, reason: Reason, token: Token, app: &mut A, host: &mut dyn Host) {
         let hub = app.ws();
         self.0.talk.abandon(&mut hub.desk);
@@ -430,22 +269,14 @@ impl Inner {
         let rules = self.rules();
         self.talk.begin(&rules, cx);
         // What waits must not leave before what the server must know first.
-        let waiting = std::mem::take(&mut self.outgoing.queue);
+        let mut waiting = std::mem::take(&mut self.outgoing.queue);
         let step = self.tell(app, cx, |handler, link| {
             handler.change(Change::Open(protocol.as_deref()), link);
             handler.resubscribe(link);
         });
-        let mut said = std::mem::replace(&mut self.outgoing.queue, waiting);
-        if !said.is_empty() {
-            // More was said than goes out at once: it goes first.
-            std::mem::swap(&mut said, &mut self.outgoing.queue);
-            while let Some(message) = said.pop() {
-                let len = message.as_message().bytes().len();
-                match self.outgoing.queue.push(message, len, self.options.full, self.options.queue) {
-                    Pushed::Waits(lost) => self.outgoing.lost += u64::from(lost),
-                    Pushed::Lost | Pushed::Full => self.outgoing.lost += 1,
-                }
-            }
+        // If more was said than goes out at once, it goes first.
+        while let Some(message) = waiting.pop() {
+            self.outgoing.push(message, self.options.full, self.options.queue);
         }
         match step {
             Step::Continue => {}
@@ -541,33 +372,4 @@ impl Inner {
             end => end,
         }
     }
-}
-
-/// Lends the connection to a handler; gives back whether it wants to close.
-fn with_link<A: App>(
-    talk: &Talk,
-    outgoing: &mut Outgoing,
-    options: &Options,
-    codecs: &mut Codecs,
-    up: bool,
-    cx: &mut Cx<'_, A>,
-    call: impl FnOnce(&mut Link<'_>),
-) -> Option<(Code, Box<str>)> {
-    let (token, backlog) = (cx.me(), cx.backlog());
-    let (cork, host) = cx.output();
-    let mut link = Link {
-        token,
-        open: up && talk.state().is_open(),
-        backlog: backlog.saturating_sub(cork.memory()),
-        sender: talk.sender(),
-        outgoing,
-        cork,
-        host,
-        codecs,
-        slow: options.full,
-        bounds: options.queue,
-        wish: None,
-    };
-    call(&mut link);
-    link.wish
 }

@@ -108,7 +108,13 @@ impl Connection {
         match event {
             Event::Open => {}
             Event::Drained => {
-                self.backlog.drained(cx);
+                match self.talk.state().is_open() {
+                    true => self.backlog.drained(cx),
+                    // After our close frame no data may follow (5.5.1).
+                    false => {
+                        self.backlog.clear();
+                    }
+                }
                 let (talk, mut rest) = self.split();
                 tell(route, talk, &mut rest, shared, Call::Writable, cx);
             }

@@ -178,7 +178,7 @@ impl Peer<'_> {
         at.map(|at| self.shared.rooms.leave(extra.seats.swap_remove(at))).is_some()
     }
 
-    /// Says something to all others in a room; one need not be in it. False if it is longer than a batch of rooms may be.
+    /// Says something to all others in a room; one need not be in it. It leaves at the end of this turn.
     pub fn publish(&mut self, room: &str, message: Message<'_>) {
         self.shared.rooms.publish(Some(self.token), room, message);
     }

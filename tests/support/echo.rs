@@ -7,16 +7,21 @@
 //! | `hold MS` | at the peer's FIN: waits so long, sends `late`, and closes |
 //! | `note` | a note to itself; `noted` when it comes |
 //! | `dial WORD` | asks the upstream to echo WORD; sends what it answered |
+//! | `file NAME` | sends `file:` and the file |
 //! | `detach MS` | lets the stream go, and ends after so long |
 //! | `quit` | sends `bye` and closes |
 //! | `hush` | closes without a word |
 //! | `abort` | resets |
 //! | anything else | is sent back |
 
+use evenkeel::reactor::Part;
+use evenkeel::reactor::net::{Links, RelPath};
 use evenkeel::reactor::{
-    Admit, App, AppCx, Close, CloseHow, Cx, Deadline, End, Event, Failure, Input, ListenerId, Op, Peer,
-    PortReason, Pressure, Session, Step, Target, Timer, Token,
+    Admit, App, AppCx, Close, CloseHow, Cx, Deadline, End, Event, Failure, Fault, Input, ListenerId, Op,
+    Peer, PortReason, Pressure, Session, Step, Target, Timer, TlsFault, TlsSide, Token,
 };
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -90,6 +95,14 @@ pub struct EchoApp {
     pub upstream: Option<Target>,
     /// Let idle connections be evicted.
     pub evictable: bool,
+    /// Speak TLS with whoever connects.
+    pub tls: Option<TlsSide>,
+    /// Speak TLS with whomever a session dials.
+    pub dial_tls: Option<TlsSide>,
+    /// Answer what is not TLS with this, in plaintext.
+    pub plain_answer: Option<&'static str>,
+    /// What was agreed with those who were served.
+    pub agreed: Vec<String>,
     pub ends: Vec<(Token, Reason)>,
     pub messages: Vec<u32>,
     pub admitted: usize,
@@ -120,7 +133,10 @@ impl App for EchoApp {
         self.admitted += 1;
         self.here += 1;
         self.most = self.most.max(self.here);
-        Admit::Serve(Echo::new(State::Open))
+        match &self.tls {
+            Some(side) => Admit::ServeTls(Echo::new(State::Open), side.clone()),
+            None => Admit::Serve(Echo::new(State::Open)),
+        }
     }
 
     fn on_message(&mut self, message: u32, _: &mut AppCx<'_, Self>) {
@@ -180,7 +196,14 @@ impl Session for Echo {
             Event::Eof => self.ended(cx),
             Event::Drained => self.produce(cx),
             Event::Timeout(deadline) => self.timeout(deadline, cx),
-            Event::Failed(failure) => self.failed(failure, cx),
+            Event::Failed(failure) => {
+                let not_tls = failure.fault == Fault::Tls(TlsFault::NotTls) && failure.op == Op::Handshake;
+                if let Some(answer) = app.plain_answer.filter(|_| not_tls) {
+                    cx.write(answer.as_bytes());
+                    return Step::Close(Close::Graceful, Reason::Failed(failure));
+                }
+                self.failed(failure, cx)
+            }
             Event::Drain => match self.state {
                 State::Open => Step::Close(Close::Graceful, Reason::Drained),
                 State::Paused
@@ -246,6 +269,13 @@ impl Echo {
                 cx.set_deadline(Timer::Phase, Duration::from_millis(number));
                 return Step::Detach(CloseHow::Normal);
             }
+            "file" => {
+                let root = cx.host().open_root(Path::new("/")).unwrap();
+                let path = RelPath::new(rest.as_bytes()).unwrap();
+                let (file, stat) = cx.host().open(&root, path, Links::Refuse).unwrap();
+                cx.write(b"file:\n");
+                cx.write_part(Part::File(Arc::new(file), 0..stat.len));
+            }
             "quit" => {
                 cx.write(b"bye\n");
                 return Step::Close(Close::Graceful, Reason::Quit);
@@ -257,7 +287,7 @@ impl Echo {
         Step::Continue
     }
 
-    fn opened(&mut self, app: &EchoApp, cx: EchoCx<'_, '_>) -> Step<Reason> {
+    fn opened(&mut self, app: &mut EchoApp, cx: EchoCx<'_, '_>) -> Step<Reason> {
         match (self.state, &self.errand) {
             (State::Fresh, Some(errand)) => {
                 self.state = State::Connecting;
@@ -266,12 +296,21 @@ impl Echo {
                 Step::Continue
             }
             (_, Some(errand)) => {
+                if let (Some(side), None) = (&app.dial_tls, cx.tls()) {
+                    cx.start_tls(side.clone());
+                    return Step::Continue;
+                }
                 self.state = State::Asking;
                 cx.set_deadline(Timer::Phase, IDLE);
                 cx.write(&errand.ask);
                 Step::Continue
             }
-            (_, None) => self.rest(app, cx),
+            (_, None) => {
+                if let Some(info) = cx.tls() {
+                    app.agreed.push(format!("{} {}", info.version, info.cipher));
+                }
+                self.rest(app, cx)
+            }
         }
     }
 
@@ -354,9 +393,9 @@ impl Echo {
                 cx.set_deadline(Timer::Phase, LAST_WORDS);
                 Step::Continue
             }
-            (Op::Connect | Op::Handshake | Op::Read | Op::Write, _) => {
-                Step::Close(Close::Abort, Reason::Failed(failure))
-            }
+            // Our alert is to be delivered.
+            (Op::Handshake, _) => Step::Close(Close::Graceful, Reason::Failed(failure)),
+            (Op::Connect | Op::Read | Op::Write, _) => Step::Close(Close::Abort, Reason::Failed(failure)),
         }
     }
 

@@ -114,12 +114,16 @@ pub fn site() -> Site {
     put(
         "/stream",
         Box::new(|_: &Request<'_>, reply: Responder<'_>| {
-            keep(reply.ticket());
-            let mut pieces = ["a", "b"].into_iter();
+            let (ticket, mut pieces) = (reply.ticket(), ["a", "b"].into_iter());
             let body = move |out: &mut Vec<u8>| {
                 let piece = pieces.next().unwrap_or("");
                 out.extend_from_slice(piece.as_bytes());
-                if piece == "a" { Flow::Wait } else { Flow::End }
+                if piece != "a" {
+                    return Flow::End;
+                }
+                // Kept here, not before: a nudge that came earlier is spent.
+                keep(ticket.clone());
+                Flow::Wait
             };
             reply.start(200).stream(None, Box::new(body))
         }),
@@ -213,8 +217,12 @@ pub fn serving(site: Site) -> (Serving, SimListener) {
 
 /// Serves this site under these limits.
 pub fn serving_with(site: Site, settings: Settings) -> (Serving, SimListener) {
+    serving_in(SimNet::new(1), site, settings)
+}
+
+/// Serves this site under these limits in that world.
+pub fn serving_in(mut net: SimNet, site: Site, settings: Settings) -> (Serving, SimListener) {
     tickets();
-    let mut net = SimNet::new(1);
     let listener = net.listen();
     let mut reactor = Reactor::new(Worker::for_tests(site), net, settings);
     let handle = reactor.handle();

@@ -5,6 +5,8 @@ pub mod echo;
 pub mod http;
 pub mod matrix;
 pub mod scenarios;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 
 use evenkeel::reactor::net::sim::SimNet;

@@ -3,12 +3,13 @@
 use super::echo::{Echo, EchoApp, Reason};
 use super::matrix::{Expect, Hit, Subject};
 use evenkeel::reactor::net::sim::{Plan, Script, SimListener, SimNet, World};
-use evenkeel::reactor::{CloseHow, Deadline, Failure, Fault, Op, PortReason, Reactor, Target};
+use evenkeel::reactor::{CloseHow, Deadline, Failure, Fault, Op, PortReason, Reactor, Target, TlsFault};
 
 /// Where a connection stands when it is hit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
     Connecting,
+    Handshaking,
     Open,
     HalfClosed,
     Paused,
@@ -41,6 +42,8 @@ impl Subject for Transport {
     fn states() -> &'static [State] {
         &[
             State::Connecting,
+            #[cfg(feature = "tls")]
+            State::Handshaking,
             State::Open,
             State::HalfClosed,
             State::Paused,
@@ -55,6 +58,7 @@ impl Subject for Transport {
     fn about(state: State) -> &'static str {
         match state {
             State::Connecting => "a connect is under way",
+            State::Handshaking => "the first half of a TLS record has come",
             State::Open => "one line was echoed",
             State::HalfClosed => "the peer's FIN was seen; more will be said in 500 ms",
             State::Paused => "nothing is read for 500 ms",
@@ -79,7 +83,12 @@ impl Subject for Transport {
         if state == State::Connecting {
             return dial(reactor, hit);
         }
+        #[cfg(feature = "tls")]
+        if state == State::Handshaking {
+            reactor.app_mut().tls = Some(super::tls::server_side(super::tls::BOTH));
+        }
         let reached = match state {
+            State::Handshaking => Script::new().send([22, 3, 1, 0, 8, 1, 0, 0, 4]),
             State::Connecting | State::Open => Script::new().send("hi\n").await_sent(3),
             State::HalfClosed => Script::new().send("hold 500\n").fin(),
             State::Paused => Script::new().send("pause 500\n").wait(100).send("x\n"),
@@ -113,6 +122,17 @@ impl Subject for Transport {
             }
             (State::Connecting, Hit::WouldBlock | Hit::Silence) => ended(Reason::Idle, Normal, ""),
             (State::Connecting, Hit::Eof | Hit::Fails(Op::Handshake | Op::Read | Op::Write, _)) => None,
+            (State::Handshaking, Hit::Fails(Op::Connect | Op::Handshake, _)) => None,
+            (State::Handshaking, Hit::Fails(Op::Read, fault)) => {
+                ended(failed(Op::Handshake, fault), Normal, "")
+            }
+            (State::Handshaking, Hit::Eof) => {
+                ended(failed(Op::Handshake, Fault::Tls(TlsFault::Truncated)), Normal, "")
+            }
+            // Nothing is written before the hello is whole.
+            (State::Handshaking, Hit::Fails(Op::Write, _) | Hit::WouldBlock | Hit::Silence) => {
+                ended(failed(Op::Handshake, Fault::TimedOut), Normal, "")
+            }
             (
                 State::Open
                 | State::HalfClosed

@@ -292,7 +292,7 @@ impl Net for OsNet {
 }
 
 /// The one place where the calendar is read.
-fn calendar() -> SystemTime {
+pub fn calendar() -> SystemTime {
     SystemTime::now()
 }
 

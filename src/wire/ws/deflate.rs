@@ -222,15 +222,16 @@ pub struct Compressors {
 
 impl Compressors {
     /// Compressors of `level` (0 to 9). Messages below `threshold` bytes are left as they are: the reset alone costs
-    /// more than they could save.
+    /// more than they could save. 0: every message is compressed, also one that does not shrink (by at most five
+    /// bytes in 16 KiB, and six more), for peers that cannot take one that is not.
     #[must_use]
     pub fn new(level: u32, threshold: usize) -> Self {
         Self { level, threshold, by_bits: [const { None }; 7] }
     }
 
     /// Appends the compressed payload of `message` to `out` and returns true (the frame has RSV1), or leaves `out` as
-    /// it was and returns false: the message is to be sent as it is. False for short messages, for those that do not
-    /// shrink, and for a window of 8 bits, which zlib cannot make.
+    /// it was and returns false: the message is to be sent as it is. False for short messages and for those that do not
+    /// shrink, unless the threshold is 0, and for a window of 8 bits, which zlib cannot make.
     ///
     /// `bits` and `takeover` are [`Agreed::sending`](super::Agreed::sending); `own` is the connection's deflater,
     /// made here when it is first needed and only with takeover.
@@ -254,7 +255,7 @@ impl Compressors {
         if deflater.deflate(message, out).is_err() {
             return false;
         }
-        if !takeover && out.len() - start >= message.len() {
+        if !takeover && self.threshold > 0 && out.len() - start >= message.len() {
             out.truncate(start);
             return false;
         }

@@ -1,0 +1,104 @@
+//! The metrics port: `/metrics`, `/healthz`, `/livez`, `/readyz`. A reactor of its own, so that it answers when the others are
+//! full, and can tell when one of them hangs.
+
+use super::settings::Config;
+use super::shared::Shared;
+use crate::http::{Handler, Options, Reply, Request, Responder, Site};
+use crate::observe::{
+    Exposition, HealthStatus, MetricsSnapshot, Process, Reloads, ResponseTime, Silence, Vitals, render,
+};
+use crate::reactor::Millis;
+use crate::wire::http::emit::{FieldName, FieldValue};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A worker publishes at least once a second; what is beyond that is lag.
+const SILENCE_MS: u64 = 1_000;
+
+/// What is looked at, and how it was when it was last looked at.
+struct Watch {
+    shared: Shared,
+    max_connections: u64,
+    before: Mutex<(Silence, ResponseTime)>,
+}
+
+impl Watch {
+    fn health(&self, now: Millis) -> HealthStatus {
+        let tally = self.shared.hub.total();
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = before.0.observe(now, &self.shared.hub).saturating_sub(SILENCE_MS);
+        HealthStatus::of(&Vitals {
+            connections: self.shared.gauge.get() as u64,
+            max_connections: self.max_connections,
+            memory_bytes: self.shared.budget.held(),
+            memory_budget: self.shared.budget.limit(),
+            response_time: before.1.observe(now, &tally),
+            lag_ms: tally.lag_ms.max(silence),
+            draining: self.shared.is_draining(),
+        })
+    }
+
+    fn metrics(&self) -> MetricsSnapshot {
+        MetricsSnapshot {
+            tally: self.shared.hub.total(),
+            process: Process::read(),
+            max_connections: self.max_connections,
+            memory_budget_bytes: self.shared.budget.limit(),
+            log_lines_dropped: self.shared.access.as_ref().map_or(0, |queue| queue.dropped()),
+            reloads: Reloads::default(),
+            certificates: Vec::new(),
+            draining: self.shared.is_draining(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// The site of the metrics port.
+pub(super) fn site(config: &Config, shared: &Shared) -> io::Result<Site> {
+    let watch = Arc::new(Watch {
+        shared: shared.clone(),
+        max_connections: config.server.max_connections as u64,
+        before: Mutex::default(),
+    });
+    let mut site = Site::new(Options { server_field: config.server.header_server, ..Options::default() });
+    let metrics = watch.clone();
+    add(&mut site, "/metrics", move |request, reply| {
+        let form = Exposition::for_accept(request.field("accept"));
+        send(reply, 200, form.content_type(), &render(&metrics.metrics(), form))
+    })?;
+    health(&mut site, "/livez", &watch, |_| 200)?;
+    health(&mut site, "/healthz", &watch, HealthStatus::healthz)?;
+    health(&mut site, "/readyz", &watch, HealthStatus::readyz)?;
+    Ok(site)
+}
+
+fn health(
+    site: &mut Site,
+    path: &str,
+    watch: &Arc<Watch>,
+    code: impl Fn(&HealthStatus) -> u16 + 'static,
+) -> io::Result<()> {
+    let watch = watch.clone();
+    add(site, path, move |request, reply| {
+        let status = watch.health(Millis(reply.now_ms()));
+        let (content_type, body) = status.body(request.field("accept"));
+        send(reply, code(&status), content_type, &body)
+    })
+}
+
+fn add(
+    site: &mut Site,
+    path: &str,
+    handler: impl FnMut(&Request<'_>, Responder<'_>) -> Reply + 'static,
+) -> io::Result<()> {
+    let handler: Box<dyn Handler> = Box::new(handler);
+    site.route(None, &["GET"], path, Some(0), handler).map_err(io::Error::other)
+}
+
+fn send(reply: Responder<'_>, status: u16, content_type: &'static str, body: &str) -> Reply {
+    reply
+        .start(status)
+        .field(FieldName::from_static("content-type"), FieldValue::from_static(content_type))
+        .text("cache-control", "no-store")
+        .body(body.as_bytes())
+}

@@ -1,0 +1,211 @@
+//! What a client is told, and what its program says and hears.
+
+use super::super::handler::{Message, Owned};
+use super::super::talk::{Codecs, Pace, Sender, Talk};
+use crate::guard::{Bounds, Pushed, Queue, Retry, Slow};
+use crate::observe::Reason;
+use crate::reactor::outbox::Cork;
+use crate::reactor::{App, Cx, Host, Target, Token};
+use crate::wire::ws::extension::DeflateOffer;
+use crate::wire::ws::{Code, Deflater, Limits};
+use std::time::Duration;
+
+/// Output that waits above which messages are queued instead, in bytes.
+const WATER: usize = 128 << 10;
+
+/// Where to connect, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The address.
+    pub target: Target,
+    /// `Host`: the name, and the port if it is not 80.
+    pub host: String,
+    /// Path and query, beginning with a slash.
+    pub path: String,
+    /// `Origin`, if any.
+    pub origin: Option<String>,
+    /// Subprotocols, the favourite first.
+    pub protocols: Vec<String>,
+    /// Further fields, such as `Authorization`.
+    pub fields: Vec<(String, String)>,
+    /// The offer of permessage-deflate, if any. Default: no takeover either way.
+    pub deflate: Option<DeflateOffer>,
+    /// Times while the connection stands.
+    pub pace: Pace,
+    /// Sizes of frames and messages.
+    pub limits: Limits,
+    /// How long connecting may take, and then the handshake. Default 10 s.
+    pub connect_timeout: Duration,
+    /// When to try again.
+    pub retry: Retry,
+    /// What may wait while away, or while the server takes too slowly.
+    pub queue: Bounds,
+    /// What is lost when the queue is full; [`Slow::Close`] and [`Slow::DropNewest`]: the new message, and
+    /// [`Link::send`] says so. Default [`Slow::DropNewest`].
+    pub full: Slow,
+}
+
+impl Options {
+    /// These places, with the defaults.
+    pub fn new(target: Target, host: &str, path: &str) -> Options {
+        let deflate =
+            DeflateOffer { server_no_takeover: true, client_no_takeover: true, ..DeflateOffer::default() };
+        Options {
+            target,
+            host: host.into(),
+            path: path.into(),
+            origin: None,
+            protocols: Vec::new(),
+            fields: Vec::new(),
+            deflate: Some(deflate),
+            pace: Pace::default(),
+            limits: Limits::default(),
+            connect_timeout: Duration::from_secs(10),
+            retry: Retry::default(),
+            queue: Bounds::default(),
+            full: Slow::DropNewest,
+        }
+    }
+}
+
+/// A change of a client's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change<'a> {
+    /// An attempt begins.
+    Connecting,
+    /// The handshake is done, with this subprotocol.
+    Open(Option<&'a str>),
+    /// The server closes, or answers our close frame, with this code and reason, if it gave one.
+    Closing(Option<(Code, &'a str)>),
+    /// The connection was lost, or could not be made.
+    Lost(Reason),
+    /// The next attempt begins after this long.
+    Waiting(Duration),
+    /// It was the last: for good.
+    Ended(Reason),
+}
+
+/// The program behind a client.
+pub trait Handler {
+    /// The state has changed. `link` takes messages at any time; after [`Change::Ended`] none is sent.
+    fn change(&mut self, change: Change<'_>, link: &mut Link<'_>);
+    /// The connection stands, for the first time or again: say what the server must know. It leaves before what waits.
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        let _ = link;
+    }
+    /// A message has come.
+    fn message(&mut self, message: Message<'_>, link: &mut Link<'_>);
+}
+
+/// A client's connection, as its handler sees it.
+pub struct Link<'a> {
+    pub(super) token: Token,
+    pub(super) open: bool,
+    pub(super) backlog: usize,
+    pub(super) sender: Sender,
+    pub(super) outgoing: &'a mut Outgoing,
+    pub(super) cork: &'a mut Cork,
+    pub(super) host: &'a mut dyn Host,
+    pub(super) codecs: &'a mut Codecs,
+    pub(super) slow: Slow,
+    pub(super) bounds: Bounds,
+    pub(super) wish: Option<(Code, Box<str>)>,
+}
+
+impl Link<'_> {
+    /// The client's name, for [`Note`]s; it outlives connections.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// A message would leave at once.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Sends a message, or queues it. False if it was not taken: the queue is full.
+    pub fn send(&mut self, message: Message<'_>) -> bool {
+        let waits = !self.outgoing.queue.is_empty() || self.backlog + self.cork.memory() >= WATER;
+        if self.open && !waits {
+            self.emit(message);
+            return true;
+        }
+        self.outgoing.push(message.to_owned(), self.slow, self.bounds)
+    }
+
+    /// Messages that wait in the queue.
+    pub fn queued(&self) -> usize {
+        self.outgoing.queue.len()
+    }
+
+    /// Messages that the queue has lost since the client began.
+    pub fn lost(&self) -> u64 {
+        self.outgoing.lost
+    }
+
+    /// Closes for good, with the closing handshake if the connection stands.
+    pub fn close(&mut self, code: Code, reason: &str) {
+        if self.wish.is_none() {
+            self.wish = Some((code, reason.into()));
+        }
+    }
+
+    fn emit(&mut self, message: Message<'_>) {
+        let own = &mut self.outgoing.own;
+        self.sender.message(message, own, self.codecs, self.host, self.cork.bytes_mut());
+    }
+}
+
+/// What is to be sent.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    pub queue: Queue<Owned>,
+    pub own: Option<Box<Deflater>>,
+    pub lost: u64,
+}
+
+impl Outgoing {
+    /// Queues a message; false if it was not taken.
+    pub fn push(&mut self, message: Owned, slow: Slow, bounds: Bounds) -> bool {
+        let len = message.as_message().bytes().len();
+        match self.queue.push(message, len, slow, bounds) {
+            Pushed::Waits(lost) => {
+                self.lost += u64::from(lost);
+                true
+            }
+            Pushed::Lost | Pushed::Full => {
+                self.lost += 1;
+                false
+            }
+        }
+    }
+}
+
+/// Lends the connection to a handler; gives back whether it wants to close.
+pub(super) fn with_link<A: App>(
+    talk: &Talk,
+    outgoing: &mut Outgoing,
+    options: &Options,
+    codecs: &mut Codecs,
+    up: bool,
+    cx: &mut Cx<'_, A>,
+    call: impl FnOnce(&mut Link<'_>),
+) -> Option<(Code, Box<str>)> {
+    let (token, backlog) = (cx.me(), cx.backlog());
+    let (cork, host) = cx.output();
+    let mut link = Link {
+        token,
+        open: up && talk.state().is_open(),
+        backlog: backlog.saturating_sub(cork.memory()),
+        sender: talk.sender(),
+        outgoing,
+        cork,
+        host,
+        codecs,
+        slow: options.full,
+        bounds: options.queue,
+        wish: None,
+    };
+    call(&mut link);
+    link.wish
+}

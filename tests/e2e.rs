@@ -1,0 +1,345 @@
+//! The binary and the server on real sockets.
+
+use evenkeel::server::Server;
+use evenkeel::server::settings::{Address, Config};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes; whoever waits longer fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CONFIG: &str = "[server]\nhost = \"127.0.0.1\"\nport = 0\n\
+    [limits]\nper_client_connections = 0\n[metrics]\nenable = false\n[log]\naccess = \"off\"\n\
+    [[route]]\npath = \"/*\"\nrespond = \"all well\\n\"\n";
+
+/// A file with this content that goes with the test.
+struct Scrap(PathBuf);
+
+impl Scrap {
+    fn new(name: &str, content: &str) -> Scrap {
+        let path = std::env::temp_dir().join(format!("evenkeel-e2e-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Scrap(path)
+    }
+}
+
+impl Drop for Scrap {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The binary, serving. Its log is read from `log`.
+struct Running {
+    child: Child,
+    at: SocketAddr,
+    log: BufReader<ChildStderr>,
+    _config: Scrap,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(name: &str, config: &str, wrap: impl FnOnce(Command) -> Command) -> Running {
+    let config = Scrap::new(name, config);
+    let mut command = wrap(Command::new(env!("CARGO_BIN_EXE_evenkeel")));
+    command.arg("-c").arg(&config.0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
+    let at = at.parse().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    Running { child, at, log, _config: config }
+}
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Reads the log up to a line with these words.
+    fn await_log(&mut self, words: &str) -> String {
+        let mut log = String::new();
+        loop {
+            let before = log.len();
+            assert!(self.log.read_line(&mut log).unwrap() > 0, "no {words:?} in the log:\n{log}");
+            if log[before..].contains(words) {
+                return log.split_off(before);
+            }
+        }
+    }
+
+    /// Its exit code, and the rest of its log.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+
+    /// CPU time so far, in ticks of 10 ms.
+    fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+fn connect(at: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const LAST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+/// What came of one request.
+#[derive(Debug, PartialEq)]
+enum Came {
+    /// A whole answer.
+    Whole(String),
+    /// The end, before the first byte of an answer.
+    Nothing,
+    /// Part of an answer, then the end.
+    Part(String),
+}
+
+fn answer(stream: &mut TcpStream) -> Came {
+    let mut got = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&got).into_owned();
+        if text.ends_with("\r\n\r\nall well\n") {
+            return Came::Whole(text);
+        }
+        match stream.read(&mut chunk) {
+            Ok(n) if n > 0 => got.extend_from_slice(&chunk[..n]),
+            Ok(_) | Err(_) if got.is_empty() => return Came::Nothing,
+            Ok(_) | Err(_) => return Came::Part(text),
+        }
+    }
+}
+
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
+#[test]
+fn a_thousand_connections_from_ten_threads_are_all_answered_and_never_more_than_the_maximum_at_once() {
+    const MOST: usize = 200;
+    raise_descriptors();
+    let mut config = Config::default();
+    (config.server.host, config.server.port) = (Ipv4Addr::LOCALHOST.into(), 0);
+    (config.server.workers, config.server.max_connections) = (2, MOST);
+    config.limits.per_client_connections = 0;
+    config.metrics.enable = false;
+    let server = Server::start(&config, None).unwrap();
+    let Address::Tcp(at) = server.addresses()[0] else { panic!() };
+    let (ready, answered) = (Arc::new(Barrier::new(11)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..10)
+        .map(|_| {
+            let (ready, answered) = (ready.clone(), answered.clone());
+            std::thread::spawn(move || {
+                let mut streams: Vec<_> = (0..100).map(|_| connect(at)).collect();
+                streams.iter_mut().for_each(|stream| stream.write_all(&LAST[..20]).unwrap());
+                ready.wait();
+                streams.iter_mut().for_each(|stream| stream.write_all(&LAST[20..]).unwrap());
+                for stream in &mut streams {
+                    let mut all = String::new();
+                    stream.read_to_string(&mut all).unwrap();
+                    assert!(all.starts_with("HTTP/1.1 200 "), "{all:?}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let began = Instant::now();
+    let mut most = 0;
+    let mut look = || {
+        most = most.max(server.connections());
+        assert!(most <= MOST && began.elapsed() < PATIENCE, "{most} connections");
+        std::thread::yield_now();
+        most
+    };
+    while look() < MOST {}
+    ready.wait();
+    while !clients.iter().all(|client| client.is_finished()) {
+        look();
+    }
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert_eq!(answered.load(Ordering::Relaxed), 1000);
+    server.drain(PATIENCE);
+    server.wait().unwrap();
+}
+
+#[test]
+fn sigterm_under_load_loses_no_request_that_was_being_answered() {
+    let mut server = serve("drain", CONFIG, |command| command);
+    let at = server.at;
+    let (draining, ready) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(9)));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (draining, ready) = (draining.clone(), ready.clone());
+            std::thread::spawn(move || {
+                let mut answered = 0;
+                let mut stream = connect(at);
+                ready.wait();
+                loop {
+                    if stream.write_all(GET).is_err() {
+                        break;
+                    }
+                    match answer(&mut stream) {
+                        Came::Whole(text) => {
+                            answered += 1;
+                            if text.contains("connection: close") {
+                                break;
+                            }
+                        }
+                        // Closed between two requests: allowed to a server that leaves.
+                        Came::Nothing => {
+                            assert!(draining.load(Ordering::SeqCst), "closed before the signal");
+                            break;
+                        }
+                        Came::Part(text) => panic!("an answer was cut: {text:?}"),
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    // One request is in the middle of its body when the signal comes.
+    let mut upload = connect(at);
+    upload
+        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n")
+        .unwrap();
+    let mut go_on = [0; 25];
+    upload.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    upload.write_all(b"12345").unwrap();
+    ready.wait();
+    draining.store(true, Ordering::SeqCst);
+    server.signal(Signal::TERM);
+    let waits = server.await_log("waiting for");
+    assert!(waits.contains("1 http body"), "{waits:?}");
+    upload.write_all(b"67890").unwrap();
+    let Came::Whole(text) = answer(&mut upload) else { panic!("the upload was lost") };
+    assert!(text.contains("connection: close"), "{text:?}");
+    drop(upload);
+    let answered: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    assert!(answered > 0);
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("drained in"), "{log}");
+    let refused = TcpStream::connect(at).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = serve("second", CONFIG, |command| command);
+    let mut stuck = connect(server.at);
+    stuck
+        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n")
+        .unwrap();
+    stuck.read_exact(&mut [0; 25]).unwrap();
+    server.signal(Signal::INT);
+    server.await_log("draining");
+    server.await_log("waiting for");
+    server.signal(Signal::TERM);
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("a second signal: 1 connections are cut"), "{log}");
+    assert!(!matches!(stuck.read(&mut [0]), Ok(n) if n > 0));
+}
+
+/// Runs it to its end: exit code and what it wrote to standard error.
+fn fail(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn evenkeel() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_line_and_exit_code_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, text) = fail(evenkeel().args(["--host", "127.0.0.1", "--port", &port]));
+    assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
+    assert!(text.contains(&format!("port {port} is taken")) && text.contains("--port"), "{text}");
+}
+
+#[test]
+fn a_port_that_is_not_permitted_is_one_line_and_exit_code_77() {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if first.trim().parse::<u32>().unwrap_or(1024) <= 80 {
+        return;
+    }
+    // Root may do anything: it has to become somebody else first, who must be able to run a copy of the program.
+    let copy = std::env::temp_dir().join(format!("evenkeel-e2e-{}-copy", std::process::id()));
+    // By another process: one of ours might be started meanwhile and keep the copy open for writing.
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_evenkeel")).arg(&copy).status().unwrap().success());
+    let mut command = Command::new(&copy);
+    command.args(["--host", "127.0.0.1", "--port", "80"]).current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        use std::os::unix::process::CommandExt;
+        command.uid(65534).gid(65534);
+    }
+    let (code, text) = fail(&mut command);
+    std::fs::remove_file(copy).unwrap();
+    assert_eq!((code, text.lines().count()), (Some(77), 1), "{text}");
+    assert!(text.contains("not permitted") && text.contains("CAP_NET_BIND_SERVICE"), "{text}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_one_line_and_exit_code_2() {
+    let (code, text) = fail(evenkeel().args(["--port", "0", "/there/is/no/such/folder"]));
+    assert_eq!((code, text.lines().count()), (Some(2), 1), "{text}");
+    assert!(text.contains("/there/is/no/such/folder"), "{text}");
+}
+
+#[test]
+fn when_descriptors_run_out_it_recovers_and_does_not_spin() {
+    let mut server = serve("emfile", CONFIG, |program| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(program.get_program());
+        shell
+    });
+    // More than it has descriptors for; each asks once and stays.
+    let mut clients: Vec<_> = (0..150).map(|_| connect(server.at)).collect();
+    let before = (server.ticks(), Instant::now());
+    for (n, client) in clients.iter_mut().enumerate() {
+        // Those who were let go for others are replaced: whoever comes is served.
+        for attempt in 0.. {
+            assert!(attempt < 20, "client {n} is not served");
+            if client.write_all(GET).is_ok() && matches!(answer(client), Came::Whole(_)) {
+                break;
+            }
+            *client = connect(server.at);
+        }
+    }
+    let busy = server.ticks() - before.0;
+    let spent = before.1.elapsed();
+    assert!(busy < 50 + spent.as_millis() as u64 / 40, "{busy} ticks in {spent:?}");
+    drop(clients);
+    let mut after = connect(server.at);
+    after.write_all(LAST).unwrap();
+    assert!(matches!(answer(&mut after), Came::Whole(_)));
+    drop(after);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().0, Some(0));
+}

@@ -1,0 +1,302 @@
+//! Raw TCP in the simulator: echo, lines, handlers, and a client that comes back.
+#![cfg(feature = "tcp")]
+
+mod support;
+mod talk;
+
+use evenkeel::guard::{Bounds, Slow};
+use evenkeel::observe::Reason;
+use evenkeel::reactor::net::sim::{Chaos, Random, Script, SimId, SimListener, SimNet};
+use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token};
+use evenkeel::tcp::client::{self, Change, Client, Link};
+use evenkeel::tcp::{self, Kind, Options};
+use std::time::Duration;
+use support::{run_for, run_for_unchecked, settle};
+use talk::{Duo, Log, Note, Serve, Talk};
+
+type World = Reactor<Duo, SimNet>;
+
+fn serving(options: Options, kind: Kind, settings: Settings) -> (World, SimListener) {
+    let mut net = SimNet::new(7);
+    let listener = net.listen();
+    let mut reactor = Reactor::new(Duo::tcp(options, kind), net, settings);
+    reactor.add_listener(listener).unwrap();
+    (reactor, listener)
+}
+
+fn sent(world: &World, id: SimId) -> String {
+    String::from_utf8_lossy(world.net().sent(id)).into_owned()
+}
+
+#[test]
+fn echo_costs_one_read_and_one_write() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo, Settings::default());
+    let id = world.net_mut().arrive(listener, Script::new());
+    run_for(&mut world, 10);
+    for size in [20, 16 << 10] {
+        let before = world.net().calls();
+        world.net_mut().go_on(id, Script::new().send(vec![b'x'; size]));
+        run_for(&mut world, 10);
+        let after = world.net().calls();
+        assert_eq!((after.reads - before.reads, after.writes - before.writes), (1, 1));
+    }
+    assert_eq!(world.net().sent_len(id), 20 + (16 << 10));
+}
+
+#[test]
+fn a_peer_that_shuts_down_its_writing_side_still_gets_its_answer() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo, Settings::default());
+    let much: Vec<u8> = (0..2_000_000u32).map(|n| n as u8).collect();
+    let script = Script::new().window(1000).send(&much).fin().wait(5000).window(u64::MAX);
+    let id = world.net_mut().arrive(listener, script);
+    settle(&mut world);
+    assert!(world.net().sent(id) == much);
+    assert_eq!(
+        (world.app().reasons(), world.net().closed(id)),
+        (vec![Reason::PeerClosed], Some(CloseHow::Normal))
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_take_its_echo_is_not_read_and_then_closed() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo, Settings::default());
+    let id = world.net_mut().arrive(listener, Script::new().window(0).send(vec![0; 8 << 20]));
+    run_for(&mut world, 1000);
+    assert!(world.net().unread(id) > 7 << 20, "held back");
+    settle(&mut world);
+    assert_eq!(world.app().reasons(), [Reason::WriteStalled]);
+}
+
+#[test]
+fn a_line_goes_to_all_others_and_half_a_line_to_nobody() {
+    let (mut world, listener) = serving(Options::default(), Kind::Lines, Settings::default());
+    let peers: Vec<SimId> = (0..3).map(|_| world.net_mut().arrive(listener, Script::new())).collect();
+    run_for(&mut world, 10);
+    let mut say = |n: usize, words: &str| {
+        world.net_mut().go_on(peers[n], Script::new().send(words));
+        run_for(&mut world, 10);
+    };
+    say(0, "a\nb\nhal");
+    say(1, "c\r\n");
+    say(0, "f\nlost");
+    say(2, "\n");
+    assert_eq!(
+        peers.iter().map(|id| sent(&world, *id)).collect::<Vec<_>>(),
+        ["c\r\n\n", "a\nb\nhalf\n\n", "a\nb\nc\r\nhalf\n"]
+    );
+    for id in peers {
+        world.net_mut().go_on(id, Script::new().fin());
+    }
+    settle(&mut world);
+    assert_eq!(world.app().reasons(), [Reason::PeerClosed; 3]);
+}
+
+#[test]
+fn a_line_over_the_limit_ends_the_connection_and_is_counted() {
+    for (bytes, ends) in
+        [("123456789\n", false), ("1234567890\n", true), ("1234567890", true), ("123456789", false)]
+    {
+        let options = Options { line_size: 10, ..Options::default() };
+        let (mut world, listener) = serving(options, Kind::Lines, Settings::default());
+        let id = world.net_mut().arrive(listener, Script::new().send(format!("ok\n{bytes}")));
+        run_for(&mut world, 100);
+        assert_eq!(world.net().fin_sent(id), ends, "{bytes:?}");
+        if ends {
+            world.net_mut().go_on(id, Script::new().fin());
+            settle(&mut world);
+            assert_eq!(
+                (world.app().reasons(), world.app().tcp.counters().long_lines),
+                (vec![Reason::LineTooLong], 1)
+            );
+        }
+    }
+}
+
+#[test]
+fn one_that_never_reads_is_handled_by_each_policy_and_delays_nobody() {
+    for slow in [Slow::Close, Slow::DropOldest, Slow::DropNewest, Slow::Latest] {
+        let options = Options { slow, bounds: Bounds { messages: 5, bytes: 1 << 20 }, ..Options::default() };
+        let settings = Settings { high_water: 4096, low_water: 1024, ..Settings::default() };
+        let (mut world, listener) = serving(options, Kind::Lines, settings);
+        let listening: Vec<SimId> =
+            (0..20).map(|_| world.net_mut().arrive(listener, Script::new())).collect();
+        let deaf = world.net_mut().arrive(listener, Script::new().window(0));
+        let line = |n: usize| format!("{n:0>200}\n");
+        let speaker = (0..60).fold(Script::new().wait(10), |script, n| script.send(line(n)).wait(10));
+        world.net_mut().arrive(listener, speaker);
+        run_for_unchecked(&mut world, 1000);
+        let all: String = (0..60).map(line).collect();
+        assert!(listening.iter().all(|id| sent(&world, *id) == all), "{slow:?}");
+        world.net_mut().go_on(deaf, Script::new().window(u64::MAX));
+        run_for(&mut world, 1000);
+        let got: Vec<usize> = sent(&world, deaf).lines().map(|line| line.parse().unwrap()).collect();
+        let begun = got.iter().zip(0..).take_while(|(a, b)| **a == *b).count();
+        let counters = world.app().tcp.counters();
+        match slow {
+            Slow::Close => {
+                assert_eq!((counters.too_slow, world.app().reasons()), (1, vec![Reason::SlowConsumer]))
+            }
+            Slow::DropOldest => assert_eq!(got[begun..], [55, 56, 57, 58, 59]),
+            Slow::DropNewest => assert_eq!(got.len(), begun),
+            Slow::Latest => assert_eq!(got[begun..], [59]),
+        }
+        assert!(slow == Slow::Close || got.len() + counters.lost as usize == 60);
+    }
+}
+
+#[test]
+fn what_was_said_on_another_worker_is_heard_here() {
+    let make = |worker| {
+        let mut app = Duo::new(worker, 2);
+        let service = app.tcp.add(Options::default(), Kind::Lines);
+        app.serve.push(Serve::Tcp(service));
+        let mut net = SimNet::new(7);
+        let listener = net.listen();
+        let mut reactor = Reactor::new(app, net, Settings::default());
+        reactor.add_listener(listener).unwrap();
+        (reactor, listener)
+    };
+    let ((mut a, la), (mut b, lb)) = (make(0), make(1));
+    let here = b.net_mut().arrive(lb, Script::new());
+    a.net_mut().arrive(la, Script::new().send("over there\n"));
+    run_for(&mut a, 10);
+    run_for(&mut b, 10);
+    for remote in std::mem::take(&mut a.app_mut().tcp_out) {
+        b.with_app(|app, cx| app.tcp.on_remote(&remote, cx));
+    }
+    run_for(&mut b, 10);
+    assert_eq!((sent(&b, here), b.app().tcp_out.len()), ("over there\n".into(), 0));
+}
+
+/// Says back whole words, and how it went.
+struct Words(Log);
+
+impl tcp::Handler for Words {
+    fn open(&mut self, peer: &mut tcp::Peer<'_>) {
+        peer.send(b"hello ");
+    }
+
+    fn data(&mut self, bytes: &[u8], peer: &mut tcp::Peer<'_>) -> usize {
+        let whole = bytes.iter().rposition(|byte| *byte == b' ').map_or(0, |at| at + 1);
+        peer.send(&bytes[..whole]);
+        if bytes.starts_with(b"bye ") {
+            peer.close();
+        }
+        whole
+    }
+
+    fn close(&mut self, _: Token, reason: Reason) {
+        self.0.say(reason.label());
+    }
+}
+
+#[test]
+fn a_handler_leaves_what_it_cannot_use_yet_and_hears_the_end_once() {
+    let log = Log::default();
+    let (mut world, listener) =
+        serving(Options::default(), Kind::Custom(Box::new(Words(log.clone()))), Settings::default());
+    let one = world.net_mut().arrive(listener, Script::new().dribble("one two thr", 5).fin());
+    let two = world.net_mut().arrive(listener, Script::new().send("bye now").await_fin().fin());
+    settle(&mut world);
+    assert_eq!((sent(&world, one), sent(&world, two)), ("hello one two ".into(), "hello bye ".into()));
+    let mut ends = log.take();
+    ends.sort();
+    assert_eq!(ends, ["done", "peer_closed"]);
+}
+
+/// Sends numbers in lines, each until it comes back.
+struct Counting {
+    next: usize,
+    log: Log,
+    changes: Log,
+}
+
+impl client::Handler for Counting {
+    fn change(&mut self, change: Change, _: &mut Link<'_>) {
+        self.changes.say(match change {
+            Change::Connecting => "connecting".to_string(),
+            Change::Open => "open".into(),
+            Change::Lost(_) => "lost".into(),
+            Change::Waiting(wait) => format!("waiting {}", wait.as_millis()),
+            Change::Ended(reason) => format!("ended {}", reason.label()),
+        });
+    }
+
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        link.send(format!("{}\n", self.next).as_bytes());
+    }
+
+    fn data(&mut self, bytes: &[u8], link: &mut Link<'_>) -> usize {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return 0 };
+        if bytes[..end] == *self.next.to_string().as_bytes() {
+            self.log.say(self.next.to_string());
+            self.next += 1;
+            link.send(format!("{}\n", self.next).as_bytes());
+        }
+        end + 1
+    }
+}
+
+#[test]
+fn a_client_comes_back_twenty_times_and_each_number_comes_back_once() {
+    let (log, changes) = (Log::default(), Log::default());
+    let (mut world, listener) = serving(Options::default(), Kind::Echo, Settings::default());
+    // Every word takes its time: else numbers would go to and fro without end in no time at all.
+    world.net_mut().chaos = Chaos { late: 100, late_by: 20, ..Chaos::NONE };
+    let target = Target::Tcp(world.net().address(listener));
+    let handler = Counting { next: 0, log: log.clone(), changes: changes.clone() };
+    let client = Client::new(client::Options::new(target), Box::new(handler));
+    let me = world.with_app(|_, cx| cx.spawn(Talk::TcpClient(client)).ok().unwrap());
+    for round in 0..20u64 {
+        run_for(&mut world, 20 + round);
+        let dead: Vec<Token> = world.with_app(|app, cx| {
+            app.down = true;
+            cx.survey().map(|one| one.token).filter(|token| *token != me).collect()
+        });
+        world.with_app(|_, cx| dead.iter().for_each(|token| cx.notify(*token, Note::Kill)));
+        run_for(&mut world, 150);
+        world.app_mut().down = false;
+        run_for(&mut world, 12_000);
+    }
+    world.with_app(|_, cx| cx.notify(me, tcp::Note::Close.into()));
+    settle(&mut world);
+    let got: Vec<usize> = log.take().iter().map(|n| n.parse().unwrap()).collect();
+    assert!(got.len() > 100 && got == (0..got.len()).collect::<Vec<_>>());
+    let changes = changes.take();
+    // One that was let in and reset at once was open, too.
+    assert!(changes.iter().filter(|change| *change == "open").count() >= 21);
+    assert_eq!(changes.last().unwrap(), "ended kicked");
+    assert!(changes.iter().filter(|change| change.starts_with("waiting")).count() >= 20);
+}
+
+#[test]
+fn in_chaos_echo_gives_every_byte_back_once() {
+    for seed in 0..60 {
+        let mut net = SimNet::<false>::with_regime(seed);
+        net.chaos = Chaos::SOME;
+        let listener = net.listen();
+        let mut random = Random::new(seed);
+        let input: Vec<u8> = (0..random.up_to(400_000)).map(|n| (n as u8) ^ (n >> 8) as u8).collect();
+        let script = Script::new()
+            .window(1 + random.below(100_000))
+            .send(&input)
+            .wait(100)
+            .fin()
+            .wait(200)
+            .window(u64::MAX);
+        let mut world = Reactor::new(Duo::tcp(Options::default(), Kind::Echo), net, Settings::default());
+        world.add_listener(listener).unwrap();
+        let id = world.net_mut().arrive(listener, script);
+        settle(&mut world);
+        assert!(world.net().sent(id) == input, "seed {seed}");
+    }
+}
+
+#[test]
+fn silence_in_both_directions_ends_it_and_a_byte_buys_time() {
+    let options = Options { idle_timeout: Duration::from_secs(10), ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Echo, Settings::default());
+    world.net_mut().arrive(listener, Script::new().wait(9_000).send("x").wait(9_000).send("y"));
+    settle(&mut world);
+    assert_eq!((world.app().reasons(), world.net().elapsed_ms() / 1000), (vec![Reason::IdleTimeout], 30));
+}

@@ -1,0 +1,589 @@
+//! WebSocket in the simulator: handshakes, messages, closing, rooms, clients that come back.
+#![cfg(feature = "ws")]
+
+mod support;
+mod talk;
+
+use evenkeel::guard::{Bounds, Retry, Slow};
+use evenkeel::observe::Reason;
+use evenkeel::reactor::net::sim::{Chaos, Random, Script, SimId, SimListener, SimNet};
+use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token};
+use evenkeel::wire::ws::{Code, Deflater, Header, Limits, Opcode, frame};
+use evenkeel::ws::client::{self, Change, Client, Link};
+use evenkeel::ws::{self, Kind, Message, Options, Pace, Peer};
+use std::time::Duration;
+use support::{run_for, run_for_unchecked, settle};
+use talk::{Duo, Log, Note, Serve, Talk, in_words, masked, messages, request, text};
+
+type World = Reactor<Duo, SimNet>;
+
+fn world(app: Duo, settings: Settings) -> (World, SimListener) {
+    let mut net = SimNet::new(7);
+    let listener = net.listen();
+    let mut reactor = Reactor::new(app, net, settings);
+    reactor.add_listener(listener).unwrap();
+    (reactor, listener)
+}
+
+/// Every word takes its time: else numbers would go to and fro without end in no time at all.
+const LATE: Chaos = Chaos { late: 100, late_by: 20, ..Chaos::NONE };
+
+fn serving(options: Options, kind: Kind) -> (World, SimListener) {
+    world(Duo::ws(options, kind), Settings::default())
+}
+
+fn opened(path: &str) -> Script {
+    Script::new().send(request(path)).await_seen("\r\n\r\n")
+}
+
+fn said(world: &World, id: SimId) -> String {
+    in_words(world.net().sent(id))
+}
+
+#[test]
+fn a_violation_is_answered_with_its_code_and_a_close_in_order() {
+    let cases: [(Vec<u8>, u16, Reason); 6] = [
+        (vec![0x81, 0x00], 1002, Reason::WsViolation),
+        (masked(Opcode::Continuation, true, b"x"), 1002, Reason::WsViolation),
+        (masked(Opcode::Text, true, b"\xff"), 1007, Reason::WsViolation),
+        (vec![0x88, 0x81, 0, 0, 0, 0, 3], 1002, Reason::WsViolation),
+        (masked(Opcode::Binary, true, &[0; 1001]), 1009, Reason::WsTooLarge),
+        (
+            [masked(Opcode::Text, false, &[b'a'; 600]), masked(Opcode::Continuation, true, &[b'a'; 600])]
+                .concat(),
+            1009,
+            Reason::WsTooLarge,
+        ),
+    ];
+    for (bytes, code, reason) in cases {
+        let limits = Limits { frame: 1000, message: 1000, ..Limits::default() };
+        let (mut world, listener) = serving(Options { limits, ..Options::default() }, Kind::Echo);
+        let id = world
+            .net_mut()
+            .arrive(listener, opened("/").send(text("a")).send(bytes).send("more").await_fin().fin());
+        settle(&mut world);
+        assert_eq!(said(&world, id), format!("101, a, close {code}"));
+        assert_eq!((world.app().reasons(), world.net().closed(id)), (vec![reason], Some(CloseHow::Normal)));
+    }
+}
+
+#[test]
+fn what_is_no_handshake_is_answered_in_http() {
+    let options = Options { origins: vec!["https://a.example".into()], ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Echo);
+    let good = request("/");
+    let cases = [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_string(), "426"),
+        (good.replace("13\r\n", "12\r\n"), "426"),
+        (good.replace("dGhl", "!"), "400"),
+        (good.replace("Host: a\r\n", "Host: a\r\nOrigin: https://b.example\r\n"), "403"),
+        (good.replace("Host: a\r\n", "Host: a\r\nOrigin: https://a.example\r\n"), "101"),
+        (good.clone(), "101"),
+    ];
+    for (request, status) in cases {
+        let id = world.net_mut().arrive(listener, Script::new().send(request).wait(10).fin());
+        settle(&mut world);
+        let sent = String::from_utf8_lossy(world.net().sent(id)).into_owned();
+        assert_eq!(sent.split(' ').nth(1), Some(status), "{sent}");
+        assert_eq!(sent.contains("Sec-WebSocket-Version: 13"), status == "426", "{sent}");
+    }
+}
+
+#[test]
+fn all_messages_of_one_read_are_answered_in_one_write() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let burst: Vec<u8> = (0..100).flat_map(|n| text(&format!("message {n}"))).collect();
+    let id = world.net_mut().arrive(listener, opened("/"));
+    run_for(&mut world, 10);
+    let before = world.net().calls();
+    world.net_mut().go_on(id, Script::new().send(burst));
+    run_for(&mut world, 10);
+    let after = world.net().calls();
+    assert_eq!((after.reads - before.reads, after.writes - before.writes), (1, 1));
+    let expected: Vec<String> = (0..100).map(|n| format!("message {n}")).collect();
+    assert_eq!(messages(world.net().sent(id)), expected);
+}
+
+#[test]
+fn a_ping_is_answered_and_silence_is_pinged_and_a_pong_buys_time() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let pong = || masked(Opcode::Pong, true, b"");
+    let script = opened("/")
+        .send(masked(Opcode::Ping, true, b"yo"))
+        .wait(25_000)
+        .send(pong())
+        .wait(25_000)
+        .send(pong());
+    let id = world.net_mut().arrive(listener, script.wait(25_000));
+    settle(&mut world);
+    assert_eq!(said(&world, id), "101, pong yo, ping, ping, ping");
+    assert_eq!(world.app().reasons(), [Reason::PongTimeout]);
+    assert_eq!(world.net().elapsed_ms() / 1000, 80, "20 s after the last pong, and 10 s more");
+}
+
+#[test]
+fn a_message_that_never_ends_is_given_up_though_pings_are_answered() {
+    let pace = Pace { message_timeout: Duration::from_secs(30), ..Pace::default() };
+    let (mut world, listener) = serving(Options { pace, ..Options::default() }, Kind::Echo);
+    let mut script = opened("/").send(masked(Opcode::Text, false, b"begun"));
+    for _ in 0..20 {
+        script = script.wait(5_000).send(masked(Opcode::Ping, true, b""));
+    }
+    let id = world.net_mut().arrive(listener, script.await_fin().fin());
+    settle(&mut world);
+    assert!(said(&world, id).ends_with("close 1008"), "{}", said(&world, id));
+    assert_eq!(world.app().reasons(), [Reason::ReadTimeout]);
+}
+
+#[test]
+fn closing_by_the_peer_is_answered_with_its_code() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let close = masked(Opcode::Close, true, &[0x0f, 0xa0, b'x']);
+    let id = world
+        .net_mut()
+        .arrive(listener, opened("/").send([text("a"), close, text("b")].concat()).await_fin().fin());
+    settle(&mut world);
+    assert_eq!(
+        (said(&world, id), world.app().reasons()),
+        ("101, a, close 4000".into(), vec![Reason::WsClosed])
+    );
+}
+
+#[test]
+fn draining_says_going_away_and_waits_for_the_answer() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let script =
+        opened("/").await_seen("going away").send(masked(Opcode::Close, true, &[3, 233])).await_fin().fin();
+    let id = world.net_mut().arrive(listener, script);
+    run_for(&mut world, 100);
+    world.drain(Duration::from_secs(30));
+    settle(&mut world);
+    assert_eq!((said(&world, id), world.app().reasons()), ("101, close 1001".into(), vec![Reason::Drained]));
+}
+
+#[test]
+fn a_bomb_is_closed_with_1009() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let mut payload = Vec::new();
+    Deflater::new(9, 15, false).unwrap().deflate(&vec![0; 8 << 20], &mut payload).unwrap();
+    let mut bomb = Vec::new();
+    let header = Header::new(Opcode::Binary, true, true, Some([1, 2, 3, 4]), payload.len() as u64).unwrap();
+    frame::emit_frame(&header, &payload, &mut bomb);
+    let offer = "Host: a\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
+    let script =
+        Script::new().send(request("/").replace("Host: a\r\n", offer)).await_seen("\r\n\r\n").send(bomb);
+    let id = world.net_mut().arrive(listener, script.await_fin().fin());
+    settle(&mut world);
+    assert_eq!(
+        (said(&world, id), world.app().reasons()),
+        ("101, close 1009".into(), vec![Reason::WsTooLarge])
+    );
+}
+
+#[test]
+fn who_sends_too_many_messages_is_held_back_and_loses_none() {
+    let (mut world, listener) = serving(Options { message_rate: 10, ..Options::default() }, Kind::Echo);
+    let burst: Vec<u8> = (0..50).flat_map(|n| text(&n.to_string())).collect();
+    let id = world
+        .net_mut()
+        .arrive(listener, opened("/").send(burst).wait(100).send(text("after")).wait(20_000).fin());
+    run_for(&mut world, 1000);
+    assert_eq!(messages(world.net().sent(id)).len(), 50, "what one read brought is taken");
+    run_for(&mut world, 4000);
+    assert_eq!(messages(world.net().sent(id)).last().unwrap(), "after");
+    assert_eq!(world.app().ws.counters().throttled, 2);
+    settle(&mut world);
+}
+
+/// A room of `members` that listen, one that never reads, and one that speaks `count` times, every 10 ms.
+fn crowd(slow: Slow, members: usize, count: usize) -> (World, Vec<SimId>, SimId) {
+    let bounds = Bounds { messages: 10, bytes: 1 << 20 };
+    let mut app = Duo::new(0, 1);
+    let route = app.ws.add(Options { slow, bounds, ..Options::default() }, Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let settings = Settings { high_water: 4096, low_water: 1024, ..Settings::default() };
+    let (mut world, listener) = world(app, settings);
+    let listening: Vec<SimId> =
+        (0..members).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    let deaf = world.net_mut().arrive(listener, opened("/r").window(0));
+    run_for_unchecked(&mut world, 50);
+    let speaker =
+        (0..count).fold(opened("/r"), |script, n| script.send(text(&format!("{n:0>200}"))).wait(10));
+    world.net_mut().arrive(listener, speaker);
+    run_for_unchecked(&mut world, 10 * count as u64 + 100);
+    (world, listening, deaf)
+}
+
+fn numbers(sent: &[u8]) -> Vec<usize> {
+    messages(sent).iter().map(|words| words.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_room_of_a_thousand_gets_each_message_once_in_order_whatever_one_that_never_reads_does() {
+    let all: Vec<usize> = (0..100).collect();
+    for slow in [Slow::Close, Slow::DropOldest, Slow::DropNewest, Slow::Latest] {
+        let (mut world, listening, deaf) = crowd(slow, 1000, 100);
+        for id in &listening {
+            assert_eq!(numbers(world.net().sent(*id)), all, "{slow:?}");
+        }
+        let counters = world.app().ws.counters();
+        if slow == Slow::Close {
+            assert_eq!((counters.too_slow, world.app().reasons()), (1, vec![Reason::SlowConsumer]));
+            assert_eq!(world.app().ws.rooms().presence("/r"), 1001);
+            continue;
+        }
+        assert_eq!((counters.too_slow, world.app().reasons()), (0, vec![]), "{slow:?}");
+        world.net_mut().go_on(deaf, Script::new().window(u64::MAX));
+        run_for_unchecked(&mut world, 1000);
+        let got = numbers(world.net().sent(deaf));
+        assert!(got.is_sorted_by(|a, b| a < b), "whole messages, in order: {got:?}");
+        assert_eq!(got.len() + counters.lost as usize, 100, "{slow:?}: what was lost was counted");
+        // The outbox had taken the first; the queue holds ten, or one.
+        let begun = got.iter().zip(0..).take_while(|(a, b)| **a == *b).count();
+        match slow {
+            Slow::DropNewest => assert_eq!((got.len(), got.len()), (begun, begun)),
+            Slow::DropOldest => assert_eq!(got[begun..], all[90..]),
+            Slow::Latest => assert_eq!(got[begun..], all[99..]),
+            Slow::Close => unreachable!(),
+        }
+    }
+}
+
+#[test]
+fn a_batch_costs_one_write_a_member_and_the_sender_does_not_hear_itself() {
+    let mut app = Duo::new(0, 1);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app, Settings::default());
+    let members: Vec<SimId> = (0..50).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    run_for(&mut world, 10);
+    let before = world.net().calls().writes;
+    let burst: Vec<u8> = (0..100).flat_map(|n| text(&n.to_string())).collect();
+    world.net_mut().go_on(members[0], Script::new().send(burst));
+    run_for(&mut world, 10);
+    assert_eq!(world.net().calls().writes - before, 49);
+    assert_eq!(numbers(world.net().sent(members[0])), Vec::<usize>::new());
+    assert_eq!(numbers(world.net().sent(members[49])), (0..100).collect::<Vec<_>>());
+    for id in members {
+        world.net_mut().go_on(id, Script::new().fin());
+    }
+    settle(&mut world);
+    assert_eq!(world.app().ws.rooms().count(), 0, "an empty room is gone");
+}
+
+/// Carries words between workers until there are none.
+fn carry(worlds: &mut [World; 2]) {
+    for _ in 0..20 {
+        for at in 0..2 {
+            run_for(&mut worlds[at], 1);
+            for (to, words) in std::mem::take(&mut worlds[at].app_mut().ws_out) {
+                worlds[to as usize].with_app(|app, cx| app.ws.on_remote(at as u16, words, cx));
+            }
+        }
+    }
+}
+
+#[test]
+fn members_on_two_workers_see_one_order_and_presence_is_known_everywhere() {
+    let make = |worker| {
+        let mut app = Duo::new(worker, 2);
+        let route = app.ws.add(Options::default(), Kind::Room);
+        app.serve.push(Serve::Ws(route));
+        world(app, Settings::default())
+    };
+    let ((a, la), (b, lb)) = (make(0), make(1));
+    let (mut worlds, listeners) = ([a, b], [la, lb]);
+    let members: Vec<(usize, SimId)> =
+        (0..6).map(|n| (n % 2, worlds[n % 2].net_mut().arrive(listeners[n % 2], opened("/r")))).collect();
+    carry(&mut worlds);
+    assert_eq!([0, 1].map(|w| worlds[w].app().ws.rooms().presence("/r")), [6, 6]);
+    for round in 0..10 {
+        for (n, (w, id)) in members.iter().enumerate() {
+            worlds[*w].net_mut().go_on(*id, Script::new().send(text(&format!("{n}.{round}"))));
+        }
+        carry(&mut worlds);
+    }
+    let heard: Vec<Vec<String>> =
+        members.iter().map(|(w, id)| messages(worlds[*w].net().sent(*id))).collect();
+    let without = |log: &[String], n: usize| -> Vec<String> {
+        log.iter().filter(|m| (0..6).all(|k| k != n || !m.starts_with(&format!("{k}.")))).cloned().collect()
+    };
+    for (n, log) in heard.iter().enumerate() {
+        assert_eq!(log.len(), 50, "each gets each of the others");
+        for (m, other) in heard.iter().enumerate() {
+            assert_eq!(without(log, m), without(other, n), "one order");
+        }
+    }
+    for (w, id) in members {
+        worlds[w].net_mut().go_on(id, Script::new().fin());
+    }
+    carry(&mut worlds);
+    assert_eq!([0, 1].map(|w| worlds[w].app().ws.rooms().count()), [0, 0]);
+}
+
+/// A lobby: commands of an embedder's own.
+struct Lobby(Log);
+
+impl ws::Handler for Lobby {
+    fn open(&mut self, peer: &mut Peer<'_>, room: Option<&str>, _: Option<&str>) {
+        self.0.say(format!("open {}", room.unwrap_or("")));
+        peer.send(Message::Text("welcome"));
+    }
+
+    fn message(&mut self, message: Message<'_>, peer: &mut Peer<'_>) {
+        let Message::Text(words) = message else { return };
+        match words.split_once(' ').unwrap_or((words, "")) {
+            ("join", room) => {
+                let _ = peer.join(room);
+                peer.send(Message::Text(&format!("{} here", peer.presence(room))));
+            }
+            ("leave", room) => drop(peer.leave(room)),
+            ("say", rest) => {
+                let (room, words) = rest.split_once(' ').unwrap();
+                peer.publish(room, Message::Text(words));
+            }
+            ("whisper", words) => {
+                let others: Vec<Token> = peer.members("a").filter(|token| *token != peer.token()).collect();
+                others.iter().for_each(|to| peer.send_to(*to, Message::Text(words)));
+            }
+            ("kick", _) => {
+                let others: Vec<Token> = peer.members("a").filter(|token| *token != peer.token()).collect();
+                others.iter().for_each(|to| peer.kick(*to, Code::POLICY, "out"));
+            }
+            _ => peer.close(Code::NORMAL, "what?"),
+        }
+    }
+
+    fn close(&mut self, _: Token, reason: Reason) {
+        self.0.say(format!("close {}", reason.label()));
+    }
+}
+
+#[test]
+fn a_handler_joins_leaves_publishes_whispers_kicks_and_hears_each_end_once() {
+    let log = Log::default();
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Lobby(log.clone()))));
+    let one = world.net_mut().arrive(listener, opened("/x"));
+    let two = world.net_mut().arrive(listener, opened("/y"));
+    run_for(&mut world, 10);
+    let mut say = |id, words: &str| {
+        world.net_mut().go_on(id, Script::new().send(text(words)));
+        run_for(&mut world, 10);
+    };
+    for (id, words) in
+        [(one, "join a"), (two, "join a"), (two, "join b"), (one, "say a hello"), (two, "say a hi")]
+    {
+        say(id, words);
+    }
+    for (id, words) in [(one, "say b anybody"), (two, "leave a"), (one, "say a nobody"), (two, "join a")] {
+        say(id, words);
+    }
+    for (id, words) in [(one, "whisper psst"), (one, "kick"), (one, "nonsense")] {
+        say(id, words);
+    }
+    assert_eq!(said(&world, one), "101, welcome, 1 here, hi, close 1000");
+    assert_eq!(said(&world, two), "101, welcome, 2 here, 1 here, hello, anybody, 2 here, psst, close 1008");
+    for id in [one, two] {
+        world.net_mut().go_on(id, Script::new().send(masked(Opcode::Close, true, b"")).await_fin().fin());
+    }
+    settle(&mut world);
+    assert_eq!(log.take(), ["open /x", "open /y", "close ws_closed", "close kicked"]);
+    assert_eq!(world.app().ws.rooms().count(), 0);
+}
+
+/// Acknowledges numbers, and remembers each it had not seen.
+struct Register(Log);
+
+impl ws::Handler for Register {
+    fn message(&mut self, message: Message<'_>, peer: &mut Peer<'_>) {
+        if let Message::Text(words) = message {
+            self.0.say(words);
+            peer.send(message);
+        }
+    }
+}
+
+/// Sends the numbers, each until it is acknowledged.
+struct Counting {
+    next: usize,
+    log: Log,
+    changes: Log,
+}
+
+impl client::Handler for Counting {
+    fn change(&mut self, change: Change<'_>, _: &mut Link<'_>) {
+        self.changes.say(match change {
+            Change::Connecting => "connecting".to_string(),
+            Change::Open(_) => "open".into(),
+            Change::Closing(_) => "closing".into(),
+            Change::Lost(_) => "lost".into(),
+            Change::Waiting(wait) => format!("waiting {}", wait.as_millis()),
+            Change::Ended(reason) => format!("ended {}", reason.label()),
+        });
+    }
+
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        link.send(Message::Text(&self.next.to_string()));
+    }
+
+    fn message(&mut self, message: Message<'_>, link: &mut Link<'_>) {
+        if message.bytes() == self.next.to_string().as_bytes() {
+            self.log.say(self.next.to_string());
+            self.next += 1;
+            link.send(Message::Text(&self.next.to_string()));
+        }
+    }
+}
+
+#[test]
+fn a_client_comes_back_twenty_times_and_nothing_acknowledged_is_lost_or_doubled() {
+    let (there, acknowledged, changes) = (Log::default(), Log::default(), Log::default());
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Register(there.clone()))));
+    world.net_mut().chaos = LATE;
+    let target = Target::Tcp(world.net().address(listener));
+    let handler = Counting { next: 0, log: acknowledged.clone(), changes: changes.clone() };
+    let mut options = client::Options::new(target, "a", "/");
+    options.retry =
+        Retry { first: Duration::from_millis(100), longest: Duration::from_secs(2), ..Retry::default() };
+    let client = Client::new(options, Box::new(handler)).unwrap();
+    let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
+    for round in 0..20u64 {
+        run_for(&mut world, 20 + round);
+        let dead: Vec<Token> = world.with_app(|app, cx| {
+            app.down = true;
+            cx.survey().map(|one| one.token).filter(|token| *token != me).collect()
+        });
+        world.with_app(|_, cx| dead.iter().for_each(|token| cx.notify(*token, Note::Kill)));
+        run_for(&mut world, 150);
+        world.app_mut().down = false;
+        run_for(&mut world, 5000);
+    }
+    world.with_app(|_, cx| cx.notify(me, ws::Note::Close(Code::NORMAL, "".into()).into()));
+    settle(&mut world);
+    let acknowledged: Vec<usize> = acknowledged.take().iter().map(|n| n.parse().unwrap()).collect();
+    assert!(acknowledged.len() > 100 && acknowledged == (0..acknowledged.len()).collect::<Vec<_>>());
+    let mut there: Vec<usize> = there.take().iter().map(|n| n.parse().unwrap()).collect();
+    there.dedup();
+    assert!(there.is_sorted() && there.len() >= acknowledged.len(), "each arrived, in order");
+    let changes = changes.take();
+    let count = |what: &str| changes.iter().filter(|change| change.starts_with(what)).count();
+    assert_eq!((count("open"), count("closing"), count("ended")), (21, 1, 1));
+    assert!(count("lost") >= 20 && count("waiting") == count("lost"));
+    for change in changes.iter().filter_map(|change| change.strip_prefix("waiting ")) {
+        assert!((50..=2000).contains(&change.parse::<u64>().unwrap()), "{change}");
+    }
+    assert_eq!(changes.last().unwrap(), "ended ws_closed");
+}
+
+#[test]
+fn what_is_said_while_away_waits_in_a_bounded_queue_and_leaves_in_order() {
+    let there = Log::default();
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Register(there.clone()))));
+    world.net_mut().chaos = LATE;
+    let target = Target::Tcp(world.net().address(listener));
+    let handler = Counting { next: 1000, log: Log::default(), changes: Log::default() };
+    let mut options = client::Options::new(target, "a", "/");
+    (options.queue, options.full) = (Bounds { messages: 3, bytes: 1000 }, Slow::DropOldest);
+    world.app_mut().down = true;
+    let client = Client::new(options, Box::new(handler)).unwrap();
+    let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
+    run_for(&mut world, 50);
+    for n in 0..5 {
+        let note = ws::Note::Send(Message::Text(&n.to_string()).to_owned());
+        world.with_app(|_, cx| cx.notify(me, note.into()));
+    }
+    world.app_mut().down = false;
+    run_for(&mut world, 300);
+    assert_eq!(
+        there.take()[..4],
+        ["1000", "2", "3", "4"],
+        "first what the server must know, then what waited"
+    );
+}
+
+/// Sends random messages and checks that each comes back.
+struct Mirror {
+    random: Random,
+    sent: std::collections::VecDeque<Vec<u8>>,
+    left: usize,
+    log: Log,
+}
+
+impl Mirror {
+    fn more(&mut self, link: &mut Link<'_>) {
+        while self.left > 0 && self.sent.len() < 4 {
+            let longest = if self.random.chance(10) { 100_000 } else { 300 };
+            let len = self.random.up_to(longest);
+            let bytes: Vec<u8> =
+                (0..len).map(|n| if n % 3 == 0 { self.random.next() as u8 } else { b'a' }).collect();
+            assert!(link.send(Message::Binary(&bytes)));
+            self.sent.push_back(bytes);
+            self.left -= 1;
+        }
+        if self.sent.is_empty() {
+            link.close(Code::NORMAL, "done");
+        }
+    }
+}
+
+impl client::Handler for Mirror {
+    fn change(&mut self, change: Change<'_>, _: &mut Link<'_>) {
+        if let Change::Ended(reason) = change {
+            self.log.say(format!("{} {}", reason.label(), self.sent.len() + self.left));
+        }
+    }
+
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        self.more(link);
+    }
+
+    fn message(&mut self, message: Message<'_>, link: &mut Link<'_>) {
+        assert_eq!(Some(message.bytes()), self.sent.pop_front().as_deref());
+        self.more(link);
+    }
+}
+
+#[test]
+fn in_chaos_with_both_ends_joined_every_message_comes_back_once_in_order() {
+    for seed in 0..40 {
+        let log = Log::default();
+        let mut net = SimNet::<false>::with_regime(seed);
+        net.chaos = Chaos::SOME;
+        let listener = net.listen();
+        let target = Target::Tcp(net.address(listener));
+        let options = Options { deflate: (seed % 2 == 0).then(Default::default), ..Options::default() };
+        let mut world = Reactor::new(Duo::ws(options, Kind::Echo), net, Settings::default());
+        world.add_listener(listener).unwrap();
+        let clients = 1 + seed as usize % 4;
+        for n in 0..clients {
+            let random = Random::new(seed * 100 + n as u64);
+            let mirror = Mirror { random, sent: Default::default(), left: 12, log: log.clone() };
+            let client =
+                Client::new(client::Options::new(target.clone(), "a", "/"), Box::new(mirror)).unwrap();
+            assert!(world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).is_ok()));
+        }
+        settle(&mut world);
+        assert_eq!(log.take(), vec!["ws_closed 0"; clients], "seed {seed}");
+        assert!(world.app().reasons().iter().all(|reason| *reason == Reason::WsClosed), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_room_of_ten_thousand_costs_one_note_and_one_write_a_member_and_batch() {
+    let mut app = Duo::new(0, 1);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app, Settings { max_connections: 20_000, ..Settings::default() });
+    let members: Vec<SimId> = (0..10_000).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    run_for_unchecked(&mut world, 100);
+    let before = (*world.counters(), world.net().calls().writes);
+    for (n, member) in members.iter().enumerate().take(20) {
+        let burst: Vec<u8> = (0..5).flat_map(|k| text(&format!("{:0>128}", 5 * n + k))).collect();
+        world.net_mut().go_on(*member, Script::new().send(burst));
+        run_for_unchecked(&mut world, 10);
+    }
+    let after = world.counters();
+    assert_eq!(after.notes - before.0.notes, 20 * 10_000);
+    assert_eq!(world.net().calls().writes - before.1, 20 * 9_999);
+    assert_eq!(numbers(world.net().sent(members[9_999])), (0..100).collect::<Vec<_>>());
+}
