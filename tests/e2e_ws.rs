@@ -108,6 +108,20 @@ fn what_came_behind_the_handshake_in_one_piece_is_answered() {
     end(server);
 }
 
+#[test]
+fn a_message_as_long_as_the_route_allows_comes_back_whole() {
+    const LONGEST: usize = 12 << 20;
+    let mut config = config();
+    let echo = Websocket { message_size: LONGEST, ..Websocket::new(WebsocketKind::Echo) };
+    config.routes = [Route::new(path("echo"), Action::Websocket(echo))].into();
+    let server = Server::start(&config, None).unwrap();
+    let mut socket = enter(tcp_at(&server, 0), "/echo");
+    let message = Message::binary(vec![7; LONGEST]);
+    socket.send(message.clone()).unwrap();
+    assert!(socket.read().unwrap() == message);
+    end(server);
+}
+
 const HANDSHAKE: &str = "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 

@@ -21,8 +21,18 @@ pub(super) fn reactor_settings(config: &Config) -> reactor::Settings {
         max_connections: config.server.max_connections,
         write_timeout: config.server.write_timeout,
         send_rate: config.limits.send_rate,
+        hard_cap: largest_message(config).saturating_add(reactor::Settings::default().hard_cap),
         ..reactor::Settings::default()
     }
+}
+
+/// The longest WebSocket message, in bytes: one that is echoed waits as a whole, beside what else may wait.
+fn largest_message(config: &Config) -> usize {
+    let size = |route: &Route| match &route.action {
+        Action::Websocket(settings) => settings.message_size,
+        Action::Welcome | Action::Files(_) | Action::Respond(_) | Action::Redirect(_) | Action::Proxy(_) => 0,
+    };
+    config.routes.iter().map(size).max().unwrap_or(0)
 }
 
 fn options(config: &Config) -> Options {
