@@ -62,8 +62,8 @@ impl Gather {
         self.index.is_empty()
     }
 
-    /// What was gathered; nothing is left. `slow` is for members who cannot take it. The room to gather in is kept, unless it is large.
-    pub fn seal(&mut self, slow: Slow, bounds: Bounds) -> Batch {
+    /// What was gathered; nothing is left. The room to gather in is kept, unless it is large.
+    pub fn seal(&mut self) -> Batch {
         let bytes: Arc<[u8]> = Arc::from(self.bytes.as_slice());
         let index: Box<[Entry]> = self.index.as_slice().into();
         let mut senders: Vec<Member> = index.iter().filter_map(|entry| entry.from).collect();
@@ -73,7 +73,7 @@ impl Gather {
         self.bytes.shrink_to(WHOLE);
         self.index.clear();
         self.index.shrink_to(1024);
-        Batch { bytes, index, senders: senders.into(), slow, bounds }
+        Batch { bytes, index, senders: senders.into() }
     }
 }
 
@@ -84,8 +84,6 @@ pub struct Batch {
     index: Box<[Entry]>,
     /// Sorted.
     senders: Box<[Member]>,
-    slow: Slow,
-    bounds: Bounds,
 }
 
 impl Batch {
@@ -102,11 +100,6 @@ impl Batch {
     /// It has no message.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
-    }
-
-    /// What is done with members who cannot take it.
-    pub fn slow(&self) -> Slow {
-        self.slow
     }
 
     fn is_from(&self, me: Member) -> bool {
@@ -142,8 +135,15 @@ pub struct Backlog(Option<Box<Queue<Piece>>>);
 type Piece = (Arc<[u8]>, Range<usize>);
 
 impl Backlog {
-    /// Sends a batch to the connection that is being run, which is `me`, as far as it can take it.
-    pub fn deliver<A: App>(&mut self, batch: &Batch, me: Member, cx: &mut Cx<'_, A>) -> Delivery {
+    /// Sends a batch to the connection that is being run, which is `me`, as far as it can take it; what it cannot take waits within
+    /// these bounds, or is lost by this policy.
+    pub fn deliver<A: App>(
+        &mut self,
+        batch: &Batch,
+        me: Member,
+        (slow, bounds): (Slow, Bounds),
+        cx: &mut Cx<'_, A>,
+    ) -> Delivery {
         if self.0.is_none() && batch.len() <= WHOLE && !batch.is_from(me) {
             match cx.pressure() {
                 Pressure::Low => {
@@ -167,7 +167,7 @@ impl Backlog {
                 }
             }
             let (queue, len) = (self.0.get_or_insert_default(), range.len());
-            match queue.push((batch.bytes.clone(), range), len, batch.slow, batch.bounds) {
+            match queue.push((batch.bytes.clone(), range), len, slow, bounds) {
                 Pushed::Waits(dropped) => lost += dropped,
                 Pushed::Lost => lost += 1,
                 Pushed::Full => return Delivery::TooSlow,
@@ -224,11 +224,11 @@ mod tests {
         {
             gather.push(from, |out| out.extend_from_slice(text.as_bytes()));
         }
-        let first = gather.seal(Slow::Close, Bounds::default());
+        let first = gather.seal();
         assert!(gather.is_empty());
         gather.append(&first);
         gather.push(Some(member(3)), |out| out.push(b'e'));
-        let batch = gather.seal(Slow::Close, Bounds::default());
+        let batch = gather.seal();
         let seen =
             |me| -> Vec<u8> { batch.for_member(me).flat_map(|range| batch.bytes[range].to_vec()).collect() };
         assert_eq!(seen(member(1)), b"bbccce");

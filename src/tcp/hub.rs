@@ -260,7 +260,7 @@ impl Hub {
                 continue;
             }
             entry.crowd.gathered = 0;
-            let batch = Arc::new(entry.crowd.gather.seal(entry.options.slow, entry.options.bounds));
+            let batch = Arc::new(entry.crowd.gather.seal());
             for (_, token) in &entry.crowd.seats {
                 cx.notify(*token, Note::Batch(batch.clone()).into());
             }

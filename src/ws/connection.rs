@@ -42,7 +42,7 @@ impl Connection {
             Kind::Echo => {}
             Kind::Room => {
                 let (name, options) = (setup.room.as_deref().unwrap_or(""), &route.options);
-                match shared.rooms.join(cx.me(), name, options.slow, options.bounds) {
+                match shared.rooms.join(cx.me(), name) {
                     Ok(seat) => new.seat = seat,
                     Err(_) => {
                         shared.counters.refused += 1;
@@ -119,7 +119,7 @@ impl Connection {
                 let (talk, mut rest) = self.split();
                 tell(route, talk, &mut rest, shared, Call::Writable, cx);
             }
-            Event::Note(_, Note::Batch(batch)) => return self.deliver(&batch, shared, cx),
+            Event::Note(_, Note::Batch(batch)) => return self.deliver(&batch, &route.options, shared, cx),
             Event::Note(_, Note::Send(message)) => {
                 let (talk, mut rest) = self.split();
                 say(talk, &mut rest, shared, message.as_message(), cx);
@@ -156,6 +156,7 @@ impl Connection {
     fn deliver<A: Service>(
         &mut self,
         batch: &Batch,
+        options: &Options,
         shared: &mut Shared,
         cx: &mut Cx<'_, A>,
     ) -> Step<Reason> {
@@ -163,9 +164,9 @@ impl Connection {
             return Step::Continue;
         }
         let me = Member { worker: shared.rooms.worker(), token: cx.me() };
-        match self.backlog.deliver(batch, me, cx) {
+        match self.backlog.deliver(batch, me, (options.slow, options.bounds), cx) {
             Delivery::Taken(lost) => {
-                shared.counters.lost[batch.slow() as usize] += u64::from(lost);
+                shared.counters.lost[options.slow as usize] += u64::from(lost);
                 shared.counters.messages_out += (batch.messages() as u64).saturating_sub(u64::from(lost));
                 shared.counters.bytes_out += batch.len() as u64;
             }
@@ -276,8 +277,6 @@ fn tell<A: Service>(
         seat: rest.seat,
         extra: rest.extra,
         shared,
-        slow: route.options.slow,
-        bounds: route.options.bounds,
         wish: None,
     };
     match call {

@@ -3,7 +3,7 @@
 use super::hub::Shared;
 use super::rooms::{JoinError, Seat};
 use super::talk::Sender;
-use crate::guard::{Bounds, Slow};
+
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Peer as Address, Token};
@@ -106,8 +106,6 @@ pub struct Peer<'a> {
     pub(super) seat: &'a mut Seat,
     pub(super) extra: &'a mut Option<Box<Extra>>,
     pub(super) shared: &'a mut Shared,
-    pub(super) slow: Slow,
-    pub(super) bounds: Bounds,
     pub(super) wish: Option<(Code, Box<str>)>,
 }
 
@@ -159,7 +157,7 @@ impl Peer<'_> {
         if self.seats().count() >= MOST_ROOMS {
             return Err(JoinError::TooMany);
         }
-        let seat = self.shared.rooms.join(self.token, room, self.slow, self.bounds)?;
+        let seat = self.shared.rooms.join(self.token, room)?;
         match self.seat.is_none() {
             true => *self.seat = seat,
             false => self.extra.get_or_insert_default().seats.push(seat),

@@ -12,7 +12,7 @@
 
 use super::handler::Message;
 use super::hub::{Note, Service};
-use crate::guard::{Batch, Bounds, Gather, Member, Slow};
+use crate::guard::{Batch, Gather, Member};
 use crate::reactor::{AppCx, Token};
 use crate::wire::ws::Code;
 use crate::wire::ws::frame::{self, Header};
@@ -98,8 +98,6 @@ impl Seat {
 struct Room {
     name: Arc<str>,
     home: u16,
-    slow: Slow,
-    bounds: Bounds,
     seats: Slab<Token>,
     gather: Gather,
     /// At home: how many members each worker has, this one left out. Empty elsewhere.
@@ -185,13 +183,7 @@ impl Rooms {
         self.rooms.get(seat.room as usize).is_some_and(|room| &*room.name == name)
     }
 
-    pub(super) fn join(
-        &mut self,
-        token: Token,
-        name: &str,
-        slow: Slow,
-        bounds: Bounds,
-    ) -> Result<Seat, JoinError> {
+    pub(super) fn join(&mut self, token: Token, name: &str) -> Result<Seat, JoinError> {
         if name.is_empty() || name.len() > LONGEST_NAME {
             return Err(JoinError::Name);
         }
@@ -201,11 +193,8 @@ impl Rooms {
         if self.is_crowded(name) {
             return Err(JoinError::TooMany);
         }
-        let index = self.enter(name, slow, bounds);
+        let index = self.enter(name);
         let room = &mut self.rooms[index as usize];
-        if room.seats.is_empty() {
-            (room.slow, room.bounds) = (slow, bounds);
-        }
         room.total += 1;
         let slot = room.seats.insert(token) as u32;
         if room.home == self.worker {
@@ -238,7 +227,7 @@ impl Rooms {
             None if home(name, self.workers.into()) == usize::from(self.worker) => {}
             None if self.is_crowded(name) => {}
             None => {
-                let index = self.enter(name, Slow::Close, Bounds::default());
+                let index = self.enter(name);
                 self.publish_at(index, from, message);
             }
         }
@@ -276,7 +265,7 @@ impl Rooms {
                 }
             }
             if !room.gather.is_empty() {
-                let batch = Arc::new(room.gather.seal(room.slow, room.bounds));
+                let batch = Arc::new(room.gather.seal());
                 if room.home == self.worker {
                     self.delivered += deliver(room, &batch, cx);
                     for (worker, _) in room.away.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -332,7 +321,7 @@ impl Rooms {
             self.outgoing[usize::from(from)].push(Remote::Full(name.into(), token));
         }
         // How many rooms other workers know is limited there.
-        let index = self.enter(name, Slow::Close, Bounds::default());
+        let index = self.enter(name);
         let room = &mut self.rooms[index as usize];
         if let Some(count) = room.away.get_mut(usize::from(from)) {
             *count += 1;
@@ -358,7 +347,7 @@ impl Rooms {
     }
 
     /// The room of this name, made if there is none.
-    fn enter(&mut self, name: &str, slow: Slow, bounds: Bounds) -> u32 {
+    fn enter(&mut self, name: &str) -> u32 {
         if let Some(index) = self.names.get(name) {
             return *index;
         }
@@ -368,8 +357,6 @@ impl Rooms {
         let index = self.rooms.insert(Room {
             name: name.clone(),
             home,
-            slow,
-            bounds,
             seats: Slab::new(),
             gather: Gather::default(),
             away,
