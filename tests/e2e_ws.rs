@@ -380,7 +380,7 @@ fn one_that_never_reads_is_handled_as_its_room_says_and_delays_nobody() {
                 assert!(got.len() > begun + 1 && got.last() == Some(&(MESSAGES - 1)), "{got:?}");
             }
             // What the kernel takes later makes room for one or the other in between.
-            SlowConsumer::DropNewest => assert!(begun > 16 && got.last() < Some(&(MESSAGES - 1)), "{got:?}"),
+            SlowConsumer::DropNewest => assert!(begun > 16 && got.len() <= begun + 8, "{got:?}"),
             SlowConsumer::Latest => assert_eq!(got.last(), Some(&(MESSAGES - 1))),
         }
         assert_eq!(ended.is_some(), policy == SlowConsumer::Close, "{ended:?}");
