@@ -1,8 +1,13 @@
 //! Every state hit by every fault, by nothing, by the end and by silence; and the page made of it.
 
 mod support;
+mod talk;
+
+#[path = "talk/subjects.rs"]
+mod subjects;
 
 use evenkeel::reactor::net::sim::Chaos;
+use subjects::{Tcp, WsClient, WsServer};
 use support::http::Http;
 use support::matrix;
 use support::transport::Transport;
@@ -44,6 +49,9 @@ fn the_page_of_faults_is_up_to_date() {
     );
     page.push_str(&matrix::page::<Transport>());
     page.push_str(&matrix::page::<Http>());
+    page.push_str(&matrix::page::<WsServer>());
+    page.push_str(&matrix::page::<WsClient>());
+    page.push_str(&matrix::page::<Tcp>());
     if std::env::var_os("EVENKEEL_WRITE_FAULTS").is_some() {
         std::fs::write(path, &page).unwrap();
     }

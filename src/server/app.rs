@@ -1,14 +1,19 @@
 //! One worker of the server: what its sessions share.
 
+use super::build::Protocols;
+use super::peers::Peers;
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
 use super::tls::Store;
-use crate::guard::{Clients, Share};
+use crate::guard::{Clients, Share, Slow};
 use crate::http::{self, Exchanged, Late, Service, Site};
-use crate::observe::{AccessLog, Entry, Format, Lag, Publisher, Reason, Refusal, RequestIds, request_id};
+use crate::observe::{
+    AccessLog, DropPolicy, Entry, Format, Lag, Publisher, Reason, Refusal, RequestIds, Tally, request_id,
+};
 use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::wire::http::Version;
+use crate::{tcp, ws};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -18,6 +23,22 @@ use std::sync::mpsc::Sender;
 pub enum Note {
     /// An answer that comes late.
     Late(Late),
+    /// For a WebSocket.
+    Ws(ws::Note),
+    /// For a raw TCP connection.
+    Tcp(tcp::Note),
+}
+
+impl From<ws::Note> for Note {
+    fn from(note: ws::Note) -> Note {
+        Note::Ws(note)
+    }
+}
+
+impl From<tcp::Note> for Note {
+    fn from(note: tcp::Note) -> Note {
+        Note::Tcp(note)
+    }
 }
 
 /// Words from other threads.
@@ -27,6 +48,12 @@ pub enum Message {
     Late(Late),
     /// Tell what you are holding.
     Survey(Sender<Survey>),
+    /// All workers have started: their mailboxes, in order.
+    Peers(Vec<Handle<Message>>),
+    /// What worker so-and-so says about rooms.
+    Rooms(u16, Vec<ws::Remote>),
+    /// What was published on another worker to a raw TCP service.
+    Lines(tcp::Remote),
 }
 
 /// What a worker holds: how many connections, by state.
@@ -51,11 +78,15 @@ impl std::fmt::Display for Survey {
 pub(super) enum Role {
     Http,
     Https,
+    Tcp(tcp::ServiceId),
 }
 
 /// The program of one reactor.
 pub struct Worker {
     pub(super) site: Site,
+    ws: ws::Hub,
+    tcp: tcp::Hub,
+    peers: Peers,
     pub(super) roles: Vec<(ListenerId, Role)>,
     log: AccessLog,
     ids: RequestIds,
@@ -81,13 +112,23 @@ pub struct Tape {
 
 impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
-    pub(super) fn new(site: Site, shared: &Shared, number: usize, format: Format, seed: [u8; 32]) -> Worker {
+    pub(super) fn new(
+        protocols: Protocols,
+        shared: &Shared,
+        number: usize,
+        format: Format,
+        seed: [u8; 32],
+    ) -> Worker {
+        let Protocols { site, ws, tcp, workers } = protocols;
         let log = match &shared.access {
             Some(queue) => AccessLog::new(format, queue.clone()),
             None => AccessLog::off(),
         };
         Worker {
             site,
+            ws,
+            tcp,
+            peers: Peers::new(number, workers),
             roles: Vec::new(),
             log,
             ids: RequestIds::new(seed),
@@ -104,7 +145,7 @@ impl Worker {
     #[doc(hidden)]
     pub fn for_tests(site: Site) -> Worker {
         let shared = Shared::new(&Config::default(), 1, None);
-        let mut worker = Worker::new(site, &shared, 0, Format::Off, [0; 32]);
+        let mut worker = Worker::new(Protocols::http(site), &shared, 0, Format::Off, [0; 32]);
         worker.roles.push((ListenerId(0), Role::Http));
         worker.tape = Some(Box::default());
         worker
@@ -132,8 +173,9 @@ impl Worker {
     #[doc(hidden)]
     pub fn post_through(&mut self, handle: Handle<Message>) {
         let post = move |late: Late| match handle.post(Message::Late(late)) {
-            Ok(()) | Err(Message::Survey(_)) => Ok(()),
             Err(Message::Late(late)) => Err(late),
+            // Only what was posted can come back.
+            Ok(()) | Err(_) => Ok(()),
         };
         self.site.set_post(Arc::new(post));
     }
@@ -157,6 +199,7 @@ impl Worker {
         tally.buffer_bytes = cx.buffers_held() as u64;
         tally.timers = cx.timers() as u64;
         tally.lag_ms = self.lag.worst_ms();
+        tally_talk(tally, &self.ws, &self.tcp);
         tally.set_connections(cx.survey().filter_map(|row| row.session.state(row.phase)));
         self.publisher.publish(cx.now());
     }
@@ -182,6 +225,7 @@ impl App for Worker {
                 let session = Session::Http(http::Connection::new(true));
                 Admit::ServeTls(session, TlsSide::Server(store.get()))
             }
+            (Role::Tcp(service), _) => Admit::Serve(Session::Tcp(tcp::Connection::new(*service))),
             (Role::Https, None) => {
                 self.clients.leave(peer);
                 Admit::Refuse(CloseHow::Reset)
@@ -196,18 +240,21 @@ impl App for Worker {
                 // Whoever asked may have stopped waiting.
                 let _ = to.send(Worker::survey(cx));
             }
+            Message::Peers(handles) => self.peers.meet(handles),
+            Message::Rooms(from, words) => self.ws.on_remote(from, words, cx),
+            Message::Lines(remote) => self.tcp.on_remote(&remote, cx),
         }
     }
 
     fn on_close(&mut self, session: Session, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
         let state = session.state(end.phase);
         match session {
-            Session::Http(connection) => {
-                connection.ended(&end, cx.now(), self);
-                self.clients.leave(&end.peer);
-            }
+            Session::Http(connection) => connection.ended(&end, cx.now(), self),
+            Session::Ws(connection) => connection.on_close(&end, self),
+            Session::Tcp(connection) => connection.on_close(&end, self),
             Session::Tick(_) => return,
         }
+        self.clients.leave(&end.peer);
         let End { token, peer, phase, reason } = end;
         if let Some(state) = state {
             self.publisher.tally.closed(state, reason);
@@ -219,11 +266,33 @@ impl App for Worker {
     }
 
     fn on_turn(&mut self, cx: &mut AppCx<'_, Self>) {
+        self.ws.flush(cx);
+        self.tcp.flush(cx);
+        let me = self.ws.worker();
+        for (to, words) in self.ws.take_outgoing() {
+            self.peers.tell(usize::from(to), Message::Rooms(me, words));
+        }
+        for remote in self.tcp.take_outgoing() {
+            self.peers.tell_others(|| Message::Lines(remote.clone()));
+        }
+        self.peers.post();
         self.log.flush();
         if self.publisher.is_due(cx.now()) {
             self.share.report(cx.buffers_held() as u64);
             self.publish(cx);
         }
+    }
+}
+
+impl ws::Service for Worker {
+    fn ws(&mut self) -> &mut ws::Hub {
+        &mut self.ws
+    }
+}
+
+impl tcp::Service for Worker {
+    fn tcp(&mut self) -> &mut tcp::Hub {
+        &mut self.tcp
     }
 }
 
@@ -242,6 +311,23 @@ impl Service for Worker {
         if let Some(tape) = &mut self.tape {
             tape.exchanges.push((done.status, done.head.is_some(), done.closing));
         }
+    }
+}
+
+/// What rooms, WebSockets and raw TCP have counted.
+fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
+    let (talk, lines, rooms) = (ws.counters(), tcp.counters(), ws.rooms());
+    (tally.ws_messages_in, tally.ws_messages_out) = (talk.messages_in, talk.messages_out);
+    (tally.ws_bytes_in, tally.ws_bytes_out) = (talk.bytes_in, talk.bytes_out);
+    (tally.rooms, tally.room_members) = (rooms.count() as u64, rooms.seated() as u64);
+    let lost = |slow: Slow| talk.lost[slow as usize] + lines.lost[slow as usize];
+    for (drop, count) in [
+        (DropPolicy::Close, talk.too_slow + lines.too_slow),
+        (DropPolicy::Oldest, lost(Slow::DropOldest)),
+        (DropPolicy::Newest, lost(Slow::DropNewest)),
+        (DropPolicy::Latest, lost(Slow::Latest)),
+    ] {
+        tally.drops[drop as usize] = count;
     }
 }
 

@@ -3,12 +3,14 @@
 mod admin;
 mod app;
 mod build;
+mod peers;
 mod run;
 mod session;
 pub mod settings;
 mod shared;
 mod tick;
 pub mod tls;
+mod upgrade;
 pub mod welcome;
 
 #[doc(hidden)]

@@ -3,17 +3,19 @@
 //! One listening socket per address, shared by all workers (duplicated); one count of connections for all. A worker is a thread
 //! with one reactor. The library starts them here, when told to, and installs no signal handler and no logger: the binary does.
 
+use super::admin;
 use super::app::{Message, Role, Survey, Worker};
+use super::build::{self, Protocols};
 use super::session::Session;
 use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
 use super::tick::Tick;
 use super::tls::{self, Store, Tickets, TlsError};
-use super::{admin, build};
 use crate::guard::Clients;
 use crate::observe::{Format, LogQueue};
 use crate::reactor::net::os::{OsListener, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
+use crate::tcp::ServiceId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -117,6 +119,9 @@ impl Server {
         for listener in config.http_listeners() {
             listeners.push((if listener.tls { Role::Https } else { Role::Http }, bind(&listener.address)?));
         }
+        for (number, (at, ..)) in build::tcp_services(config).enumerate() {
+            listeners.push((Role::Tcp(ServiceId(number as u16)), bind(at)?));
+        }
         let metrics = metrics_listener(config)?;
         let tls = match listeners.iter().any(|(role, _)| *role == Role::Https) {
             true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
@@ -156,8 +161,12 @@ impl Server {
             }
             let (config, shared) = (config.clone(), self.shared.clone());
             let tls = self.tls.as_ref().map(|tls| tls.store.clone());
-            let work = move || worker(&config, &shared, number, cloned, tls);
+            let work = move || worker(&config, &shared, (number, count), cloned, tls);
             self.handles.push(start_worker(&mut self.workers, format!("worker-{number}"), work)?);
+        }
+        for handle in &self.handles {
+            // It has just started: its mailbox is as good as empty.
+            let _ = handle.post(Message::Peers(self.handles.clone()));
         }
         if let Some(listener) = metrics {
             let mut workers = Workers::default();
@@ -264,12 +273,18 @@ fn start_worker(
 fn worker(
     config: &Config,
     shared: &Shared,
-    number: usize,
+    (number, count): (usize, usize),
     listeners: Vec<(Role, OsListener)>,
     tls: Option<Arc<Store>>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
-    let worker = Worker::new(build::site(config)?, shared, number, build::format(config), seed(&mut net));
+    let worker = Worker::new(
+        Protocols::new(config, number, count)?,
+        shared,
+        number,
+        build::format(config),
+        seed(&mut net),
+    );
     let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), shared.gauge.clone());
     if let Some(store) = tls {
         reactor.app_mut().serve_tls(store);
@@ -280,7 +295,7 @@ fn worker(
         let id = reactor.add_listener(listener)?;
         reactor.app_mut().roles.push((id, role));
     }
-    if config.metrics.enable {
+    if config.metrics.enable || count > 1 {
         // There is room: the table is empty.
         let _ = reactor.with_app(|_, cx| cx.spawn(Session::Tick(Tick::new())));
     }
@@ -297,7 +312,13 @@ fn admin(
     let mut net = OsNet::new()?;
     let mut unlogged = shared.clone();
     (unlogged.access, unlogged.clients) = (None, Arc::new(Clients::new(0)));
-    let worker = Worker::new(admin::site(config, shared)?, &unlogged, number, Format::Off, seed(&mut net));
+    let worker = Worker::new(
+        Protocols::http(admin::site(config, shared)?),
+        &unlogged,
+        number,
+        Format::Off,
+        seed(&mut net),
+    );
     let mut reactor =
         Reactor::new(worker, net, Settings { max_connections: ADMIN_CONNECTIONS, ..Settings::default() });
     let id = reactor.add_listener(listener)?;

@@ -32,6 +32,25 @@ fn words(reason: &Reason) -> String {
     }
 }
 
+/// One byte of these a second.
+fn trickle(script: Script, bytes: &[u8]) -> Script {
+    bytes.iter().fold(script, |script, byte| script.send([*byte]).wait(1000))
+}
+
+/// The hits of a side that accepts, and those of a whole protocol.
+fn hits(connects: bool) -> Vec<Hit> {
+    let all = Hit::all().into_iter().filter(|hit| connects || !matches!(hit, Hit::Fails(Op::Connect, _)));
+    all.chain([Hit::Trickle, Hit::Drain]).collect()
+}
+
+/// Drains once the state is reached, if that is the hit.
+fn drain_if<const R: bool>(reactor: &mut Reactor<Duo, SimNet<R>>, hit: Hit) {
+    if hit == Hit::Drain {
+        run_for(reactor, 220);
+        reactor.drain(Duration::from_secs(100));
+    }
+}
+
 /// Says back what it is told; closes when told to.
 struct Parrot;
 
@@ -63,6 +82,10 @@ impl Subject for WsServer {
         &[WsState::Open, WsState::Message, WsState::ClosingByUs]
     }
 
+    fn hits() -> Vec<Hit> {
+        hits(false)
+    }
+
     fn about(state: WsState) -> &'static str {
         match state {
             WsState::Open => "between messages",
@@ -88,17 +111,45 @@ impl Subject for WsServer {
             WsState::Message => opened.send(masked(Opcode::Text, false, b"par")),
             WsState::ClosingByUs => opened.send(text("close")).await_seen("bye"),
         };
-        let mut script = reached.wait(200).then(hit.script());
-        if matches!(hit, Hit::Fails(Op::Write, _)) {
-            script = script.send(masked(Opcode::Ping, true, b"?"));
-        }
+        let reached = reached.wait(200);
+        let script = match (hit, state) {
+            (Hit::Trickle, WsState::Open | WsState::ClosingByUs) => {
+                trickle(reached, &masked(Opcode::Text, true, &[b'x'; 130]))
+            }
+            (Hit::Trickle, WsState::Message) => {
+                trickle(reached, &masked(Opcode::Continuation, true, &[b'x'; 130]))
+            }
+            // A peer answers our close frame, also in the middle of its own message.
+            (Hit::Drain, WsState::Open | WsState::Message | WsState::ClosingByUs) => {
+                reached.wait(100).send(masked(Opcode::Close, true, &[3, 232])).fin()
+            }
+            (Hit::Fails(Op::Write, _), WsState::Open | WsState::Message | WsState::ClosingByUs) => {
+                reached.then(hit.script()).send(masked(Opcode::Ping, true, b"?"))
+            }
+            (
+                Hit::Fails(Op::Connect | Op::Handshake | Op::Read, _)
+                | Hit::WouldBlock
+                | Hit::Eof
+                | Hit::Silence,
+                WsState::Open | WsState::Message | WsState::ClosingByUs,
+            ) => reached.then(hit.script()),
+        };
         reactor.net_mut().arrive(listener, script);
+        drain_if(reactor, hit);
     }
 
     fn expect(state: WsState, hit: Hit) -> Option<Expect<Reason>> {
         use CloseHow::{Normal, Reset};
         match (state, hit) {
-            (_, Hit::Trickle | Hit::Drain) => None,
+            // However busy it looks: a message has so long and no longer.
+            (WsState::Open | WsState::Message, Hit::Trickle) => {
+                ended(Reason::ReadTimeout, Normal, "101, hi, close 1008")
+            }
+            (WsState::ClosingByUs, Hit::Trickle) => ended(Reason::CloseTimeout, Reset, "101, hi, close 1000"),
+            (WsState::Open | WsState::Message, Hit::Drain) => {
+                ended(Reason::Drained, Normal, "101, hi, close 1001")
+            }
+            (WsState::ClosingByUs, Hit::Drain) => ended(Reason::WsClosed, Normal, "101, hi, close 1000"),
             (
                 WsState::Open | WsState::Message | WsState::ClosingByUs,
                 Hit::Fails(Op::Connect | Op::Handshake, _),
@@ -182,6 +233,10 @@ impl Subject for WsClient {
         &[Connecting, Handshake, Open, Message, ClosingByUs, ClosingByPeer]
     }
 
+    fn hits() -> Vec<Hit> {
+        hits(true)
+    }
+
     fn about(state: ClientState) -> &'static str {
         match state {
             ClientState::Connecting => "a connect is under way",
@@ -205,8 +260,18 @@ impl Subject for WsClient {
     ) {
         let plan = match (state, hit) {
             (ClientState::Connecting, Hit::Fails(_, fault)) => Plan::Fail(10, fault),
-            (ClientState::Connecting, Hit::WouldBlock | Hit::Eof | Hit::Silence) => Plan::Hang,
-            _ => Plan::Accept(1, Script::new()),
+            (
+                ClientState::Connecting,
+                Hit::WouldBlock | Hit::Eof | Hit::Silence | Hit::Trickle | Hit::Drain,
+            ) => Plan::Hang,
+            (
+                ClientState::Handshake
+                | ClientState::Open
+                | ClientState::Message
+                | ClientState::ClosingByUs
+                | ClientState::ClosingByPeer,
+                _,
+            ) => Plan::Accept(1, Script::new()),
         };
         reactor.net_mut().on_connect(elsewhere(), plan);
         let mut options = ws::client::Options::new(elsewhere(), "a", "/");
@@ -219,7 +284,7 @@ impl Subject for WsClient {
             ClientState::Connecting if hit == Hit::WouldBlock => {
                 return reactor.net_mut().spurious(stream, evenkeel::reactor::net::Ready::WRITABLE);
             }
-            ClientState::Connecting => return,
+            ClientState::Connecting => return drain_if(reactor, hit),
             ClientState::Handshake => Script::new(),
             ClientState::Open
             | ClientState::Message
@@ -240,18 +305,51 @@ impl Subject for WsClient {
             ClientState::ClosingByUs => opened.send(plain(Opcode::Text, true, b"close")),
             ClientState::ClosingByPeer => opened.send(plain(Opcode::Close, true, &[3, 232])),
         };
-        let mut script = reached.wait(200).then(hit.script());
-        if matches!(hit, Hit::Fails(Op::Write, _)) {
-            script = script.send(plain(Opcode::Ping, true, b"?"));
-        }
+        let reached = reached.wait(200);
+        let close = plain(Opcode::Close, true, &[3, 232]);
+        let script = match (hit, state) {
+            (Hit::Trickle, ClientState::Connecting | ClientState::Handshake) => {
+                trickle(reached, b"HTTP/1.1 101 Switching Protocols\r\nX: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")
+            }
+            (Hit::Trickle, ClientState::Open | ClientState::ClosingByUs | ClientState::ClosingByPeer) => {
+                trickle(reached, &plain(Opcode::Text, true, &[b'x'; 125]))
+            }
+            (Hit::Trickle, ClientState::Message) => {
+                trickle(reached, &plain(Opcode::Continuation, true, &[b'x'; 125]))
+            }
+            (Hit::Drain, ClientState::Open | ClientState::Message | ClientState::ClosingByUs) => {
+                reached.wait(100).send(close).fin()
+            }
+            (Hit::Drain, ClientState::Connecting | ClientState::Handshake | ClientState::ClosingByPeer) => {
+                reached.wait(100).fin()
+            }
+            (Hit::Fails(Op::Write, _), _) => reached.then(hit.script()).send(plain(Opcode::Ping, true, b"?")),
+            (
+                Hit::Fails(Op::Connect | Op::Handshake | Op::Read, _)
+                | Hit::WouldBlock
+                | Hit::Eof
+                | Hit::Silence,
+                _,
+            ) => reached.then(hit.script()),
+        };
         reactor.net_mut().go_on(stream, script);
+        drain_if(reactor, hit);
     }
 
     fn expect(state: ClientState, hit: Hit) -> Option<Expect<Reason>> {
         use ClientState::*;
         use CloseHow::{Normal, Reset};
         match (state, hit) {
-            (_, Hit::Trickle | Hit::Drain) => None,
+            // There is nobody who could send anything.
+            (Connecting, Hit::Trickle) => None,
+            (Handshake, Hit::Trickle) => ended(Reason::ReadTimeout, Reset, "GET"),
+            (Open | Message, Hit::Trickle) => ended(Reason::ReadTimeout, Normal, "GET, close 1008"),
+            (ClosingByUs, Hit::Trickle) => ended(Reason::CloseTimeout, Reset, "GET, close 1000"),
+            (ClosingByPeer, Hit::Trickle) => ended(Reason::WsClosed, Normal, "GET, close 1000"),
+            (Connecting, Hit::Drain) => ended(Reason::Drained, Normal, ""),
+            (Handshake, Hit::Drain) => ended(Reason::Drained, Normal, "GET"),
+            (Open | Message, Hit::Drain) => ended(Reason::Drained, Normal, "GET, close 1001"),
+            (ClosingByUs | ClosingByPeer, Hit::Drain) => ended(Reason::WsClosed, Normal, "GET, close 1000"),
             (Connecting, Hit::Fails(Op::Connect, fault)) => ended(failed(Op::Connect, fault), Reset, ""),
             (Connecting, Hit::WouldBlock | Hit::Silence) => ended(Reason::ConnectFailed, Reset, ""),
             (Connecting, Hit::Eof | Hit::Fails(Op::Handshake | Op::Read | Op::Write, _)) => None,
@@ -334,6 +432,10 @@ impl Subject for Tcp {
         &tcp::fault::State::ALL
     }
 
+    fn hits() -> Vec<Hit> {
+        hits(false)
+    }
+
     fn about(state: tcp::fault::State) -> &'static str {
         match state {
             tcp::fault::State::Open => "bytes may come and go",
@@ -358,18 +460,33 @@ impl Subject for Tcp {
             tcp::fault::State::Held => Script::new().window(0).send("much\n"),
             tcp::fault::State::Finishing => Script::new().send("hi\n").await_sent(3).fin().await_sent(14),
         };
-        let mut script = reached.wait(200).then(hit.script());
-        if state == tcp::fault::State::Open && matches!(hit, Hit::Fails(Op::Write, _)) {
-            script = script.send("x\n");
-        }
+        let reached = reached.wait(200);
+        let script = match (hit, state) {
+            (Hit::Fails(Op::Write, _), tcp::fault::State::Open) => reached.then(hit.script()).send("x\n"),
+            (Hit::Trickle, tcp::fault::State::Held) => reached.sip(10, 1000, 90),
+            (Hit::Drain, tcp::fault::State::Held) => reached.wait(50).window(u64::MAX).wait(1000).fin(),
+            (Hit::Drain, tcp::fault::State::Open) => reached.wait(50).fin(),
+            (
+                Hit::Fails(..) | Hit::WouldBlock | Hit::Eof | Hit::Silence | Hit::Trickle | Hit::Drain,
+                tcp::fault::State::Open | tcp::fault::State::Held | tcp::fault::State::Finishing,
+            ) => reached.then(hit.script()),
+        };
         reactor.net_mut().arrive(listener, script);
+        drain_if(reactor, hit);
     }
 
     fn expect(state: tcp::fault::State, hit: Hit) -> Option<Expect<Reason>> {
         use CloseHow::{Normal, Reset};
         use tcp::fault::State::*;
         match (state, hit) {
-            (_, Hit::Trickle | Hit::Drain) => None,
+            // Bytes that come slowly are no fault of a raw connection: it ends when they do.
+            (Open, Hit::Trickle) => ended(Reason::IdleTimeout, Normal, "hi\n"),
+            (Held, Hit::Trickle) => ended(Reason::WriteTooSlow, Reset, "x…"),
+            // Nothing comes behind a FIN.
+            (Finishing, Hit::Trickle) => None,
+            (Open, Hit::Drain) => ended(Reason::Drained, Normal, "hi\n"),
+            (Held, Hit::Drain) => ended(Reason::Drained, Normal, "x…"),
+            (Finishing, Hit::Drain) => ended(Reason::IdleTimeout, Normal, "hi\nstill here\n"),
             (Open | Held | Finishing, Hit::Fails(Op::Connect | Op::Handshake, _)) => None,
             (Open, Hit::Fails(op @ (Op::Read | Op::Write), fault)) => ended(failed(op, fault), Reset, "hi\n"),
             // The handler goes on and says a word; then it is silent.
@@ -394,5 +511,14 @@ impl Subject for Tcp {
 
     fn words(reason: &Reason) -> String {
         words(reason)
+    }
+
+    /// Many `x` in a row are one with dots.
+    fn got(sent: &[u8]) -> String {
+        let sent = String::from_utf8_lossy(sent);
+        match sent.find("xx") {
+            Some(at) => format!("{}x…{}", &sent[..at], sent[at..].trim_start_matches('x')),
+            None => sent.into_owned(),
+        }
     }
 }
