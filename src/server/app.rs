@@ -1,5 +1,7 @@
 //! One worker of the server: what its sessions share.
 
+use super::attend::Places;
+use super::reload::Order;
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
@@ -27,6 +29,8 @@ pub enum Message {
     Late(Late),
     /// Tell what you are holding.
     Survey(Sender<Survey>),
+    /// Live by another configuration.
+    Reload(Box<Order>),
 }
 
 /// What a worker holds: how many connections, by state.
@@ -65,6 +69,10 @@ pub struct Worker {
     lag: Lag,
     /// Certificates, if any listener speaks TLS.
     tls: Option<Arc<Store>>,
+    /// To be done between turns, with the reactor at hand.
+    pub(super) orders: Vec<Order>,
+    /// The configured addresses of listeners.
+    pub(super) places: Places,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -96,6 +104,8 @@ impl Worker {
             publisher: Publisher::new(shared.hub.clone(), number),
             lag: Lag::default(),
             tls: None,
+            orders: Vec::new(),
+            places: Places::new(),
             tape: None,
         }
     }
@@ -121,6 +131,13 @@ impl Worker {
         self.tls = Some(store);
     }
 
+    /// Other routes, limits, and another form of the log, from the next request on.
+    pub(super) fn live_by(&mut self, site: Site, format: Format) {
+        self.site.replace(site);
+        self.log.flush();
+        self.log.set_format(format);
+    }
+
     /// What was recorded so far. Empty outside tests.
     #[doc(hidden)]
     pub fn tape(&self) -> &Tape {
@@ -132,7 +149,7 @@ impl Worker {
     #[doc(hidden)]
     pub fn post_through(&mut self, handle: Handle<Message>) {
         let post = move |late: Late| match handle.post(Message::Late(late)) {
-            Ok(()) | Err(Message::Survey(_)) => Ok(()),
+            Ok(()) | Err(Message::Survey(_) | Message::Reload(_)) => Ok(()),
             Err(Message::Late(late)) => Err(late),
         };
         self.site.set_post(Arc::new(post));
@@ -196,6 +213,7 @@ impl App for Worker {
                 // Whoever asked may have stopped waiting.
                 let _ = to.send(Worker::survey(cx));
             }
+            Message::Reload(order) => self.orders.push(*order),
         }
     }
 

@@ -119,7 +119,7 @@ fn welcome_page(page: &welcome::Page, config: &Config) -> io::Result<Respond> {
 }
 
 /// A pattern as the router reads it.
-fn pattern(path: &PathPattern) -> String {
+pub(super) fn pattern(path: &PathPattern) -> String {
     let mut out = String::new();
     for part in path.parts.iter() {
         match part {

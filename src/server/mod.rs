@@ -2,7 +2,9 @@
 
 mod admin;
 mod app;
+mod attend;
 mod build;
+mod reload;
 mod run;
 mod session;
 pub mod settings;
@@ -14,7 +16,9 @@ pub mod welcome;
 #[doc(hidden)]
 pub use app::Tape;
 pub use app::{Message, Note, Worker};
-pub use run::{RunError, Server};
+pub use admin::AdminRequest;
+pub use reload::{Difference, Order, ReloadError, Reload, difference};
+pub use run::{RunError, Server, Setup};
 pub use session::Session;
 pub use shared::Shared;
 pub use tick::Tick;
