@@ -16,7 +16,7 @@ use super::late::Late;
 use super::reply::BodyPolicy;
 use super::site::Service;
 use crate::observe::Reason;
-use crate::reactor::{Close, Cx, Event, Input, Millis, Step, Timer};
+use crate::reactor::{Close, Cx, Event, Input, Millis, Peer, Step, Timer};
 use crate::wire::http::framing::Framing;
 use crate::wire::http::head::{self, Head, Parsed};
 use crate::wire::http::{Scan, emit};
@@ -61,6 +61,7 @@ struct On<'a, 'b, A: Service> {
     cx: &'a mut Cx<'b, A>,
     /// [`Cx::room`] when the call began.
     room: usize,
+    peer: Peer,
 }
 
 /// What is known of the request that is being answered.
@@ -100,7 +101,7 @@ impl Connection {
 
     /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
     pub fn on_data<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
-        let mut on = On { room: cx.room(), app, cx };
+        let mut on = On { room: cx.room(), peer: cx.peer(), app, cx };
         on.tick();
         loop {
             let next = match self.state {
@@ -126,7 +127,7 @@ impl Connection {
 
     /// Something else has come. See [`Session::on_event`](crate::reactor::Session::on_event).
     pub fn on_event<A: Service>(&mut self, event: Event<Late>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
-        let mut on = On { room: cx.room(), app, cx };
+        let mut on = On { room: cx.room(), peer: cx.peer(), app, cx };
         on.tick();
         let next = match event {
             Event::Open => Next::Wait,
@@ -202,9 +203,9 @@ impl Connection {
             return Next::Wait;
         }
         if self.exchange.is_none()
-            && let Some((head, len)) = head::parse_whole(input.bytes(), &on.app.site().options.limits)
+            && let Some((head, len)) = &head::parse_whole(input.bytes(), &on.app.site().options.limits)
         {
-            let (next, taken) = self.begin(&head, len, input.bytes(), on);
+            let (next, taken) = self.begin(head, *len, input.bytes(), on);
             input.take(taken);
             return next;
         }
@@ -239,7 +240,7 @@ impl Connection {
     }
 
     /// A head is whole. Answers at once if the body is at hand, else prepares for it. Says how much of the input was taken.
-    #[inline]
+    #[inline(always)]
     fn begin<A: Service>(
         &mut self,
         head: &Head<'_>,

@@ -96,8 +96,8 @@ impl Site {
 #[inline]
 fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
     match head.target {
+        Target::Origin { path, .. } | Target::Absolute { path, .. } => path,
         Target::Asterisk | Target::Authority(_) => b"/",
-        Target::Origin { .. } | Target::Absolute { .. } => head.target.path(),
     }
 }
 

@@ -9,7 +9,14 @@ use super::turn::Reactor;
 
 impl<A: App, N: Net> Reactor<A, N> {
     /// Puts what sessions asked for into the tables.
+    #[inline]
     pub(super) fn deliver_births(&mut self) {
+        if !self.core.births.is_empty() {
+            self.deliver_all_births();
+        }
+    }
+
+    fn deliver_all_births(&mut self) {
         while let Some(birth) = self.core.births.pop() {
             match birth {
                 Birth::Spawn(token, session) => {

@@ -20,6 +20,8 @@
 //! 6. The wheel's node of a port is armed no later than its nearest deadline.
 //! 7. A connection ends exactly once, with exactly one reason.
 //!
+//! TLS is a filter between 4's read and `on_data`, and between the cork and the socket: see `tls.rs`, and `secure.rs` for its phase.
+//!
 //! Read on in `outcome.rs`, `port.rs`, `pump.rs`. This module imports no other of the crate.
 
 mod accept;

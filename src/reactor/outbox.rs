@@ -184,6 +184,9 @@ impl Cork {
     }
 }
 
+/// A file, and the range of it that remains.
+pub type FilePart = (Arc<FileHandle>, Range<u64>);
+
 #[derive(Debug)]
 enum Segment {
     Bytes(Buffer),
@@ -274,7 +277,7 @@ impl Outbox {
     }
 
     /// The file at the front, if it is one, and the range of it that remains.
-    pub fn front_file(&self) -> Option<(Arc<FileHandle>, Range<u64>)> {
+    pub fn front_file(&self) -> Option<FilePart> {
         match self.segments.front()? {
             Segment::Part(Part::File(file, range)) => Some((file.clone(), range.clone())),
             Segment::Part(Part::Shared(..) | Part::Static(_)) | Segment::Bytes(_) => None,
@@ -369,7 +372,7 @@ impl Outbox {
     }
 
     /// Copies from the front, up to a file or the end of `out`; says how much, and the file, if there is room for some of it.
-    pub(super) fn copy_front(&self, out: &mut [u8]) -> (usize, Option<(Arc<FileHandle>, Range<u64>)>) {
+    pub(super) fn copy_front(&self, out: &mut [u8]) -> (usize, Option<FilePart>) {
         let mut n = 0;
         for segment in &self.segments {
             if n == out.len() {

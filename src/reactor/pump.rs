@@ -11,7 +11,7 @@ use super::mutant::{self, Mutant};
 use super::net::{Net, Ready};
 use super::outbox::{Cork, MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason};
-use super::port::{Flags, Phase};
+use super::port::{Flags, Phase, Port};
 use super::secure::seal_front;
 use super::token::Token;
 use super::turn::Reactor;
@@ -112,6 +112,10 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Sends what waits; tells the session if that made room.
     fn flush_open(&mut self, token: Token) {
+        let waits = |port: &Port<A::Reason>| port.outbox.is_some() || port.flags.has(Flags::HELD);
+        if !self.core.ports.get(token).is_some_and(waits) {
+            return;
+        }
         if let Err(fault) = self.flush(token) {
             return self.failed(token, Failure { op: Op::Write, fault });
         }

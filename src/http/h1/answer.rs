@@ -33,8 +33,8 @@ impl Connection {
         let Served { kind, failed } = site.serve(head, body, terms, asker, &mut sent, on.cx);
         match kind {
             kind @ Kind::Sent => {
-                // Nothing is in it; said here, so that no code to drop it is run on the hot path.
-                drop(kind);
+                // Nothing is in it to drop, which the compiler does not see.
+                std::mem::forget(kind);
                 sent.close |= body_owed;
                 self.sent(asked, &sent, failed, on)
             }
@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// The whole answer is out.
-    #[inline]
+    #[inline(always)]
     fn sent<A: Service>(
         &mut self,
         asked: &Asked<'_>,
@@ -126,6 +126,9 @@ impl Connection {
         failed: bool,
         on: &mut On<'_, '_, A>,
     ) -> Next {
+        if !sent.close && !self.last {
+            return self.finish(asked, sent, Reason::Done, on);
+        }
         let reason = if failed { Reason::HandlerFailed } else { self.end_reason() };
         self.finish(asked, sent, reason, on)
     }
@@ -389,7 +392,7 @@ impl Connection {
     ) {
         let done = Exchanged {
             token: on.cx.me(),
-            peer: on.cx.peer(),
+            peer: on.peer,
             secure: self.secure,
             head: asked.head,
             status: sent.status,
@@ -403,6 +406,6 @@ impl Connection {
     }
 
     fn asker<A: Service>(&self, on: &On<'_, '_, A>) -> Asker {
-        Asker { token: on.cx.me(), peer: on.cx.peer(), secure: self.secure, exchange: self.number }
+        Asker { token: on.cx.me(), peer: on.peer, secure: self.secure, exchange: self.number }
     }
 }

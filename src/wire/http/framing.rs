@@ -92,6 +92,14 @@ impl Facts {
         Ok(Noted::Host)
     }
 
+    /// Takes a Host field in whose value is a valid authority. False if there was one already.
+    #[inline(always)]
+    pub(super) fn note_host(&mut self) -> bool {
+        let first = !self.has(HOST);
+        self.flags |= HOST;
+        first
+    }
+
     fn note_other(&mut self, name: &[u8], value: &[u8]) -> Result<Noted, Reject> {
         // By length first: most names are none of these, and that is then known from one jump.
         match name.len() {
@@ -149,6 +157,12 @@ impl Facts {
             return Ok(());
         }
         Err(other_coding(value))
+    }
+
+    /// Whether a request's head said nothing but its host, in HTTP/1.1: no body, and the connection stays.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        self.flags == HOST | VERSION_1_1
     }
 
     /// The framing of a request with these fields, once the head is complete (RFC 9112, 6.3), and the last checks.

@@ -11,7 +11,7 @@
 //! The method may be one nobody has heard of: refusing it (501, [`Method::is_known`]) is up to the server.
 
 use super::framing::{Facts, Framing, Noted};
-use super::target::Target;
+use super::target::{self, Target};
 use super::{Method, Reject, Scan, text};
 use crate::wire::limits::Limits;
 
@@ -188,10 +188,50 @@ pub fn parse_whole<'b>(buf: &'b [u8], limits: &Limits) -> Option<(Head<'b>, usiz
         _ => return None,
     };
     let mut facts = Facts::new(version);
-    let (mut host, mut upgrade_field, mut names) = (None, None, 0);
+    let (seen, rest) = read_fields(lines, limits, &mut facts)?;
+    let plain = facts.is_plain();
+    let framing = if plain { Framing::None } else { facts.request_framing().ok()? };
+    let len = window.len() - rest.len();
+    // Made where it is returned: each move of it is 200 bytes.
+    Some((
+        Head {
+            method,
+            target,
+            raw_target,
+            version,
+            host: seen.host,
+            framing,
+            keep_alive: plain || facts.keep_alive(),
+            expect_continue: !plain && facts.expects_continue(),
+            connection_upgrade: !plain && facts.connection_upgrade(),
+            upgrade_field: seen.upgrade,
+            fields: seen.fields,
+        },
+        len,
+    ))
+}
+
+/// Reads and notes the field lines and the empty line behind them; says what comes then.
+#[inline(always)]
+fn read_fields<'b>(lines: &'b [u8], limits: &Limits, facts: &mut Facts) -> Option<(Seen<'b>, &'b [u8])> {
+    let (mut host, mut upgrade, mut names) = (None, None, 0);
     let mut room = limits.head_fields.min(Limits::MAX_FIELDS);
     let mut rest = lines;
     loop {
+        // The one field that every request has is read as what it is.
+        if let Some((&[a, b, c, d, b':'], after)) = rest.split_first_chunk()
+            && u32::from_le_bytes([a, b, c, d]) | 0x2020_2020 == u32::from_le_bytes(*b"host")
+            && let Some((authority, after)) = target::read_authority(after)
+        {
+            if room == 0 || !facts.note_host() {
+                return None;
+            }
+            room -= 1;
+            rest = after;
+            names |= name_bit(b"host");
+            host = Some(authority);
+            continue;
+        }
         let (name, after) = rest.split_at(text::token_len(rest));
         let [b':', after @ ..] = after else { break };
         let (value, after) = after.split_at(text::value_len(after));
@@ -202,32 +242,21 @@ pub fn parse_whole<'b>(buf: &'b [u8], limits: &Limits) -> Option<(Head<'b>, usiz
         room -= 1;
         rest = after;
         names |= name_bit(name);
-        let value = text::trim(value);
+        let value = text::trim_value(value);
         match facts.note(name, value).ok()? {
             Noted::Host => host = Some(value),
-            Noted::Upgrade => upgrade_field = upgrade_field.or(Some(value)),
+            Noted::Upgrade => upgrade = upgrade.or(Some(value)),
             Noted::Other => {}
         }
     }
     let [b'\r', b'\n', after @ ..] = rest else { return None };
-    let head = Head {
-        method,
-        target,
-        raw_target,
-        version,
-        host,
-        framing: facts.request_framing().ok()?,
-        keep_alive: facts.keep_alive(),
-        expect_continue: facts.expects_continue(),
-        connection_upgrade: facts.connection_upgrade(),
-        upgrade_field,
-        fields: Fields { lines: &lines[..lines.len() - rest.len()], names },
-    };
-    Some((head, window.len() - after.len()))
+    let fields = Fields { lines: &lines[..lines.len() - rest.len()], names };
+    Some((Seen { host, upgrade, fields }, after))
 }
 
-/// What a walk over the field lines of a response's head found beside the [`Facts`].
+/// What a walk over the field lines of a head found beside the [`Facts`].
 pub(super) struct Seen<'b> {
+    host: Option<&'b [u8]>,
     pub(super) upgrade: Option<&'b [u8]>,
     pub(super) fields: Fields<'b>,
 }
@@ -242,7 +271,7 @@ pub(super) fn note_all<'b>(
     // Offsets of what httparse found, so that what is before it can be looked at.
     let base = bytes.as_ptr() as usize;
     let end = bytes.len() - 2;
-    let (mut upgrade, mut names, mut first) = (None, 0, end);
+    let (mut host, mut upgrade, mut names, mut first) = (None, None, 0, end);
     for field in found {
         let start = field.name.as_ptr() as usize - base;
         if bytes.get(start.wrapping_sub(2)) != Some(&b'\r') {
@@ -253,11 +282,12 @@ pub(super) fn note_all<'b>(
         let value = text::trim(field.value);
         names |= name_bit(name);
         match facts.note(name, value).ok()? {
+            Noted::Host => host = Some(value),
             Noted::Upgrade => upgrade = upgrade.or(Some(value)),
-            Noted::Host | Noted::Other => {}
+            Noted::Other => {}
         }
     }
-    Some(Seen { upgrade, fields: Fields { lines: bytes.get(first..end)?, names } })
+    Some(Seen { host, upgrade, fields: Fields { lines: bytes.get(first..end)?, names } })
 }
 
 #[cfg(test)]

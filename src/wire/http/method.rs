@@ -89,9 +89,12 @@ impl<'b> Method<'b> {
 
     /// Reads the method that `line` begins with and a space ends, and what is behind that space. `None` if it is not whole, no token,
     /// or longer than [`MAX_LEN`](Self::MAX_LEN).
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(line: &'b [u8]) -> Option<(Self, &'b [u8])> {
-        if let [b'G', b'E', b'T', b' ', rest @ ..] = line {
+        // As one number: an array would be compared byte by byte.
+        if let Some((first, rest)) = line.split_first_chunk()
+            && u32::from_le_bytes(*first) == u32::from_le_bytes(*b"GET ")
+        {
             return Some((Method::Get, rest));
         }
         Self::read_any(line)

@@ -54,7 +54,7 @@ impl<'b> Target<'b> {
     pub(super) fn read(method: Method<'_>, line: &'b [u8]) -> Option<(Self, &'b [u8], &'b [u8])> {
         let (path, rest) = line.split_at(text::path_len(line));
         if let ([b'/', ..], [b' ', ..]) = (path, rest)
-            && method != Method::Connect
+            && !matches!(method, Method::Connect)
         {
             return Some((Target::Origin { path, query: None }, path, rest));
         }
@@ -129,6 +129,31 @@ pub fn is_authority(value: &[u8]) -> bool {
         // `host:` with an empty port is legal (RFC 3986, 3.2.3); a port without a host is not.
         (host, [b':', port @ ..]) => !host.is_empty() && is_port(port),
         (_, _) => is_rare_authority(value),
+    }
+}
+
+/// The authority that `line` begins with and CRLF ends, after one space or none, and what follows. A name or an IPv4 address without
+/// escapes only; `None` for any other, legal or not.
+#[inline(always)]
+pub(super) fn read_authority(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = match line {
+        [b' ', rest @ ..] => rest,
+        _ => line,
+    };
+    let name = text::reg_name_len(line);
+    let (mut end, mut number) = (name, 0);
+    if let (Some(b':'), true) = (line.get(name), name > 0) {
+        let digits = line[name + 1..].iter().take(5).map(|b| u32::from(b.wrapping_sub(b'0')));
+        let mut len = 0;
+        for digit in digits.take_while(|&digit| digit < 10) {
+            number = number * 10 + digit;
+            len += 1;
+        }
+        end += 1 + len;
+    }
+    match line.split_at_checked(end)? {
+        (authority, [b'\r', b'\n', after @ ..]) if number <= 65535 => Some((authority, after)),
+        (_, _) => None,
     }
 }
 
@@ -364,6 +389,20 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn what_is_read_as_an_authority_is_one(value in " ?[a-z0-9.:%\\[\\] \t]{0,4}(:[0-9]{0,7})?", name: bool) {
+            let value = if name { value.replace(['%', '[', ']', ' ', '\t'], "") } else { value };
+            let line = format!("{value}\r\nnext");
+            let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b".:".contains(&b));
+            match read_authority(line.as_bytes()) {
+                Some((authority, rest)) => {
+                    assert_eq!((authority, rest), (text::trim(value.as_bytes()), &b"next"[..]));
+                    assert!(is_authority(authority), "{value}");
+                }
+                None => assert!(!plain || !is_authority(value.as_bytes()), "{value}"),
+            }
+        }
+
         #[test]
         fn a_normalised_path_is_its_own_normal_form(path in "/[a-c./%2eEfF0]{0,24}") {
             let mut scratch = Vec::new();

@@ -146,6 +146,19 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// [`trim`] for a value that most often begins with one space and has no other at its ends.
+#[inline(always)]
+pub fn trim_value(bytes: &[u8]) -> &[u8] {
+    let bytes = match bytes {
+        [b' ', rest @ ..] => rest,
+        _ => bytes,
+    };
+    match bytes {
+        [first, .., last] if *first > b' ' && *last > b' ' => bytes,
+        _ => trim(bytes),
+    }
+}
+
 /// The elements of a comma separated list without quoted strings, trimmed, empty ones left out (RFC 9110, 5.6.1).
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim).filter(|e| !e.is_empty())
@@ -193,6 +206,15 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn both_ways_to_trim_agree() {
+        for value in
+            ["", " ", "\t", "a", " a", "  a", " a ", "\ta\t", "a b", " a b", " a\t", "  ", " \t a", "ab "]
+        {
+            assert_eq!(trim_value(value.as_bytes()), trim(value.as_bytes()), "{value:?}");
         }
     }
 

@@ -1,0 +1,191 @@
+//! The whole server over TLS and real sockets, spoken to by clients that others wrote. A client that is not there is skipped, and
+//! the test says so.
+#![cfg(all(feature = "tls", feature = "server"))]
+
+mod support;
+
+use evenkeel::server::Server;
+use evenkeel::server::settings::{Address, Config, Listener, Tls};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use support::tls::{Pair, client_config, make_pair, name, pair};
+
+/// A server that answers `/` and speaks TLS, and its folder.
+struct Served {
+    server: Option<Server>,
+    at: SocketAddr,
+    folder: PathBuf,
+    tls: Tls,
+}
+
+fn put(folder: &PathBuf, pair: &Pair) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("cert.pem"), &pair.cert_pem).unwrap();
+    std::fs::write(folder.join("key.pem"), &pair.key_pem).unwrap();
+}
+
+fn serve(name: &str) -> Served {
+    let folder = std::env::temp_dir().join(format!("evenkeel-tls-os-{}-{name}", std::process::id()));
+    put(&folder, pair());
+    let (cert, key) = (Some(folder.join("cert.pem")), Some(folder.join("key.pem")));
+    let tls = Tls { enable: true, cert, key, ..Tls::default() };
+    let mut config = Config { tls: tls.clone(), ..Config::default() };
+    config.server.workers = 1;
+    let address = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.listeners = [Listener { address, tls: true, proxy_protocol: false }].into();
+    let server = Server::start(&config).unwrap();
+    let Address::Tcp(at) = server.addresses()[0] else { panic!("a TCP address was asked for") };
+    Served { server: Some(server), at, folder, tls }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+            let _ = server.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What a program prints, errors too; `None` if it is not installed.
+fn run(program: &str, arguments: &[&str], input: &str) -> Option<String> {
+    let command = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = command else {
+        eprintln!("skipped: there is no {program} here");
+        return None;
+    };
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    Some(String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
+#[test]
+fn curl_is_served_by_both_versions_each_time_on_one_connection() {
+    let served = serve("curl");
+    let url = format!("https://localhost:{}/", served.at.port());
+    let cert = served.folder.join("cert.pem");
+    let cert = cert.to_str().unwrap();
+    for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+        let common = ["-sS", "--cacert", cert, "--resolve"];
+        let resolve = format!("localhost:{}:127.0.0.1", served.at.port());
+        let arguments: Vec<&str> = common
+            .into_iter()
+            .chain([resolve.as_str(), "-m", "10", "-o", "/dev/null", "-o", "/dev/null"])
+            .chain(version.iter().copied())
+            .chain(["-w", "%{http_code} %{num_connects};", url.as_str(), url.as_str()])
+            .collect();
+        let Some(out) = run("curl", &arguments, "") else { return };
+        assert_eq!(out, "200 1;200 0;", "{version:?}");
+    }
+}
+
+#[test]
+fn a_plain_request_gets_a_plain_400_that_says_so() {
+    let served = serve("plain");
+    let mut stream = TcpStream::connect(served.at).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n") && head.contains("connection: close"));
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{answer}");
+    assert!(body.contains("https://"));
+}
+
+#[test]
+fn openssl_shakes_hands_resumes_and_sees_our_close_notify() {
+    let served = serve("openssl");
+    let at = served.at.to_string();
+    let folder = served.folder.join("session");
+    let session = folder.to_str().unwrap();
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    for version in ["-tls1_2", "-tls1_3"] {
+        let common = ["s_client", "-connect", &at, "-servername", "localhost", "-ign_eof", version];
+        let first = [&common[..], &["-sess_out", session]].concat();
+        let Some(out) = run("openssl", &first, request) else { return };
+        assert!(out.contains("HTTP/1.1 200 OK") && !out.contains("unexpected eof"), "{out}");
+        let second = [&common[..], &["-sess_in", session]].concat();
+        let out = run("openssl", &second, request).unwrap();
+        assert!(out.contains("Reused, TLSv1"), "{out}");
+    }
+}
+
+#[test]
+fn python_gets_the_whole_answer_and_a_sound_end() {
+    let served = serve("python");
+    let script = format!(
+        "import ssl,socket\n\
+         c=ssl.create_default_context(cafile={:?})\n\
+         c.set_alpn_protocols(['h2','http/1.1'])\n\
+         s=c.wrap_socket(socket.create_connection(('127.0.0.1',{}),10),server_hostname='localhost',suppress_ragged_eofs=False)\n\
+         s.sendall(b'GET / HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\n\\r\\n')\n\
+         d=b''\n\
+         while True:\n\
+         \x20 b=s.recv(65536)\n\
+         \x20 if not b: break\n\
+         \x20 d+=b\n\
+         print(d[:15].decode(),s.selected_alpn_protocol(),len(d)>100)\n",
+        served.folder.join("cert.pem"),
+        served.at.port()
+    );
+    let Some(out) = run("python3", &["-"], &script) else { return };
+    assert_eq!(out.trim(), "HTTP/1.1 200 OK http/1.1 True");
+}
+
+/// A connection of rustls, after one request.
+fn keep_alive(served: &Served) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let config = client_config(&[&rustls::version::TLS13]);
+    let conn = rustls::ClientConnection::new(config, name()).unwrap();
+    let stream = TcpStream::connect(served.at).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut stream = rustls::StreamOwned::new(conn, stream);
+    ask(&mut stream).unwrap();
+    stream
+}
+
+fn ask(stream: &mut impl ReadWrite) -> std::io::Result<()> {
+    stream.write_all(b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        answer.push(byte[0]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
+
+#[test]
+fn a_reload_shows_the_new_certificate_and_disturbs_no_connection_and_a_broken_one_changes_nothing() {
+    let served = serve("reload");
+    let server = served.server.as_ref().unwrap();
+    let mut old = keep_alive(&served);
+    put(&served.folder, &make_pair(&["localhost"]));
+    server.reload_tls(&served.tls).unwrap();
+    ask(&mut old).unwrap();
+    // The client of these tests trusts the first certificate only.
+    let conn = rustls::ClientConnection::new(client_config(&[&rustls::version::TLS13]), name()).unwrap();
+    let mut stream = rustls::StreamOwned::new(conn, TcpStream::connect(served.at).unwrap());
+    assert!(ask(&mut stream).unwrap_err().to_string().contains("certificate"));
+    put(&served.folder, pair());
+    std::fs::write(served.folder.join("key.pem"), "nothing").unwrap();
+    let errors = server.reload_tls(&served.tls).unwrap_err();
+    assert!(errors[0].to_string().contains("holds no private key"), "{}", errors[0]);
+    put(&served.folder, pair());
+    server.reload_tls(&served.tls).unwrap();
+    ask(&mut keep_alive(&served)).unwrap();
+    ask(&mut old).unwrap();
+}
