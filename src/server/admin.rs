@@ -81,10 +81,7 @@ pub(super) fn site(
     shared: &Shared,
     orders: Option<Sender<AdminRequest>>,
 ) -> io::Result<Site> {
-    let watch = Arc::new(Watch {
-        shared: shared.clone(),
-        before: Mutex::default(),
-    });
+    let watch = Arc::new(Watch { shared: shared.clone(), before: Mutex::default() });
     let mut site = Site::new(Options { server_field: config.server.header_server, ..Options::default() });
     let metrics = watch.clone();
     add(&mut site, "/metrics", move |request, reply| {

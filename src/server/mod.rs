@@ -13,11 +13,11 @@ mod tick;
 pub mod tls;
 pub mod welcome;
 
+pub use admin::AdminRequest;
 #[doc(hidden)]
 pub use app::Tape;
 pub use app::{Message, Note, Worker};
-pub use admin::AdminRequest;
-pub use reload::{Difference, Order, ReloadError, Reload, difference};
+pub use reload::{Difference, Order, Reload, ReloadError, difference};
 pub use run::{RunError, Server, Setup};
 pub use session::Session;
 pub use shared::Shared;

@@ -228,7 +228,11 @@ fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
                 out.frozen.push(format!("listener {}: proxy_protocol", one.address));
             }
             Some(was) if Role::of(&was) != Role::of(one) => {
-                out.live.push(format!("listener {}: TLS {}", one.address, if one.tls { "on" } else { "off" }));
+                out.live.push(format!(
+                    "listener {}: TLS {}",
+                    one.address,
+                    if one.tls { "on" } else { "off" }
+                ));
             }
             Some(_) => {}
         }

@@ -147,7 +147,8 @@ impl Server {
             true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
             false => None,
         };
-        let at = |(listener, socket): &(Listener, OsListener)| Ok((listener.address.clone(), address(socket)?));
+        let at =
+            |(listener, socket): &(Listener, OsListener)| Ok((listener.address.clone(), address(socket)?));
         let addresses = listeners.iter().map(at).collect::<io::Result<_>>();
         let count = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -213,8 +214,8 @@ impl Server {
     }
 
     /// Where it listens; a port 0 has become the one that was chosen.
-    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.addresses.iter().map(|(_, at)| at)
+    pub fn addresses(&self) -> Vec<Address> {
+        self.addresses.iter().map(|(_, at)| at.clone()).collect()
     }
 
     /// What its workers share.
@@ -330,7 +331,8 @@ fn admin(
     let mut net = OsNet::new()?;
     let mut unlogged = shared.clone();
     (unlogged.access, unlogged.clients) = (None, Arc::new(Clients::new(0)));
-    let worker = Worker::new(admin::site(config, shared, orders)?, &unlogged, number, Format::Off, seed(&mut net));
+    let worker =
+        Worker::new(admin::site(config, shared, orders)?, &unlogged, number, Format::Off, seed(&mut net));
     let mut reactor =
         Reactor::new(worker, net, Settings { max_connections: ADMIN_CONNECTIONS, ..Settings::default() });
     let handle = reactor.handle();

@@ -2,8 +2,8 @@
 
 use super::session::STATES;
 use super::settings::Config;
-use crate::guard::{Budget, Clients};
 use super::tls::Expiry;
+use crate::guard::{Budget, Clients};
 use crate::observe::{Hub, LogQueue, Reloads};
 use crate::reactor::Gauge;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
