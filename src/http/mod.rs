@@ -10,6 +10,7 @@ pub mod fault;
 pub mod files;
 mod h1;
 #[cfg(test)]
+#[path = "harness/tests.rs"]
 mod harness;
 mod late;
 mod mime;

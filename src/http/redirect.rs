@@ -144,8 +144,7 @@ mod tests {
             ("/*", "/{rest}", "//evil.example/x", "/evil.example/x"),
         ] {
             let mut redirect = Redirect::new(target, 308).unwrap();
-            let mut harness = Harness::default();
-            harness.pattern = pattern.into();
+            let mut harness = Harness { pattern: pattern.into(), ..Harness::default() };
             let request = format!("POST {asked} HTTP/1.1\r\nHost: h.example:81\r\n\r\n");
             let answer = harness.ask(&mut redirect, &request);
             assert_eq!((answer.status, answer.field("location")), (308, Some(want)), "{target} {asked}");
