@@ -36,7 +36,7 @@ fn serve(name: &str) -> Served {
     config.server.workers = 1;
     let address = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.listeners = [Listener { address, tls: true, proxy_protocol: false }].into();
-    let server = Server::start(&config).unwrap();
+    let server = Server::start(&config, None).unwrap();
     let Address::Tcp(at) = server.addresses()[0] else { panic!("a TCP address was asked for") };
     Served { server: Some(server), at, folder, tls }
 }

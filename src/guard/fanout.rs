@@ -104,6 +104,11 @@ impl Batch {
         self.index.is_empty()
     }
 
+    /// What is done with members who cannot take it.
+    pub fn slow(&self) -> Slow {
+        self.slow
+    }
+
     fn is_from(&self, me: Member) -> bool {
         self.senders.binary_search(&me).is_ok()
     }

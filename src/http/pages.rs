@@ -47,7 +47,7 @@ pub fn not_allowed(reply: Responder<'_>, request: &Request<'_>, allow: &str) -> 
 }
 
 /// [`error`] with further field lines, which must be whole and legal.
-pub(super) fn error_with(
+pub fn error_with(
     reply: Responder<'_>,
     request: Option<&Request<'_>>,
     status: u16,

@@ -1,17 +1,23 @@
 //! One worker of the server: what its sessions share.
 
-use super::attend::Places;
+use super::attend::Spot;
+use super::build::{self, Protocols, Upgrades};
+use super::peers::Peers;
 use super::reload::Order;
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
 use super::tls::Store;
-use crate::guard::{Clients, Share};
+use crate::guard::{Clients, Share, Slow};
 use crate::http::{self, Exchanged, Late, Service, Site};
-use crate::observe::{AccessLog, Entry, Format, Lag, Publisher, Reason, Refusal, RequestIds, request_id};
+use crate::observe::{
+    AccessLog, DropPolicy, Entry, Format, Lag, Publisher, Reason, Refusal, RequestIds, Tally, request_id,
+};
 use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::wire::http::Version;
+use crate::{tcp, ws};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -20,6 +26,22 @@ use std::sync::mpsc::Sender;
 pub enum Note {
     /// An answer that comes late.
     Late(Late),
+    /// For a WebSocket.
+    Ws(ws::Note),
+    /// For a raw TCP connection.
+    Tcp(tcp::Note),
+}
+
+impl From<ws::Note> for Note {
+    fn from(note: ws::Note) -> Note {
+        Note::Ws(note)
+    }
+}
+
+impl From<tcp::Note> for Note {
+    fn from(note: tcp::Note) -> Note {
+        Note::Tcp(note)
+    }
 }
 
 /// Words from other threads.
@@ -31,6 +53,12 @@ pub enum Message {
     Survey(Sender<Survey>),
     /// Live by another configuration.
     Reload(Box<Order>),
+    /// All workers have started: their mailboxes, in order.
+    Peers(Vec<Handle<Message>>),
+    /// What worker so-and-so says about rooms.
+    Rooms(u16, Vec<ws::Remote>),
+    /// What was published on another worker to a raw TCP service.
+    Lines(tcp::Remote),
 }
 
 /// What a worker holds: how many connections, by state.
@@ -55,11 +83,16 @@ impl std::fmt::Display for Survey {
 pub(super) enum Role {
     Http,
     Https,
+    Tcp(tcp::ServiceId),
 }
 
 /// The program of one reactor.
 pub struct Worker {
     pub(super) site: Site,
+    ws: ws::Hub,
+    upgrades: Upgrades,
+    tcp: tcp::Hub,
+    peers: Peers,
     pub(super) roles: Vec<(ListenerId, Role)>,
     log: AccessLog,
     ids: RequestIds,
@@ -71,8 +104,8 @@ pub struct Worker {
     tls: Option<Arc<Store>>,
     /// To be done between turns, with the reactor at hand.
     pub(super) orders: Vec<Order>,
-    /// The configured addresses of listeners.
-    pub(super) places: Places,
+    /// Where each listener stands in the settings.
+    pub(super) spots: Vec<(ListenerId, Spot)>,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -89,13 +122,24 @@ pub struct Tape {
 
 impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
-    pub(super) fn new(site: Site, shared: &Shared, number: usize, format: Format, seed: [u8; 32]) -> Worker {
+    pub(super) fn new(
+        protocols: Protocols,
+        shared: &Shared,
+        number: usize,
+        format: Format,
+        seed: [u8; 32],
+    ) -> Worker {
+        let Protocols { site, ws, upgrades, tcp, workers } = protocols;
         let log = match &shared.access {
             Some(queue) => AccessLog::new(format, queue.clone()),
             None => AccessLog::off(),
         };
         Worker {
             site,
+            ws,
+            upgrades,
+            tcp,
+            peers: Peers::new(number, workers),
             roles: Vec::new(),
             log,
             ids: RequestIds::new(seed),
@@ -105,7 +149,7 @@ impl Worker {
             lag: Lag::default(),
             tls: None,
             orders: Vec::new(),
-            places: Places::new(),
+            spots: Vec::new(),
             tape: None,
         }
     }
@@ -114,7 +158,7 @@ impl Worker {
     #[doc(hidden)]
     pub fn for_tests(site: Site) -> Worker {
         let shared = Shared::new(&Config::default(), 1, None);
-        let mut worker = Worker::new(site, &shared, 0, Format::Off, [0; 32]);
+        let mut worker = Worker::new(Protocols::http(site), &shared, 0, Format::Off, [0; 32]);
         worker.roles.push((ListenerId(0), Role::Http));
         worker.tape = Some(Box::default());
         worker
@@ -131,11 +175,13 @@ impl Worker {
         self.tls = Some(store);
     }
 
-    /// Other routes, limits, and another form of the log, from the next request on.
-    pub(super) fn live_by(&mut self, site: Site, format: Format) {
+    /// Other routes, limits, and another form of the log, from the next request on. On an error nothing has changed.
+    pub(super) fn live_by(&mut self, config: &Config) -> io::Result<()> {
+        let site = build::site(config, &mut self.ws, &mut self.upgrades)?;
         self.site.replace(site);
         self.log.flush();
-        self.log.set_format(format);
+        self.log.set_format(build::format(config));
+        Ok(())
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -149,8 +195,9 @@ impl Worker {
     #[doc(hidden)]
     pub fn post_through(&mut self, handle: Handle<Message>) {
         let post = move |late: Late| match handle.post(Message::Late(late)) {
-            Ok(()) | Err(Message::Survey(_) | Message::Reload(_)) => Ok(()),
             Err(Message::Late(late)) => Err(late),
+            // Only what was posted can come back.
+            Ok(()) | Err(_) => Ok(()),
         };
         self.site.set_post(Arc::new(post));
     }
@@ -174,6 +221,7 @@ impl Worker {
         tally.buffer_bytes = cx.buffers_held() as u64;
         tally.timers = cx.timers() as u64;
         tally.lag_ms = self.lag.worst_ms();
+        tally_talk(tally, &self.ws, &self.tcp);
         tally.set_connections(cx.survey().filter_map(|row| row.session.state(row.phase)));
         self.publisher.publish(cx.now());
     }
@@ -199,6 +247,7 @@ impl App for Worker {
                 let session = Session::Http(http::Connection::new(true));
                 Admit::ServeTls(session, TlsSide::Server(store.get()))
             }
+            (Role::Tcp(service), _) => Admit::Serve(Session::Tcp(tcp::Connection::new(*service))),
             (Role::Https, None) => {
                 self.clients.leave(peer);
                 Admit::Refuse(CloseHow::Reset)
@@ -214,18 +263,21 @@ impl App for Worker {
                 let _ = to.send(Worker::survey(cx));
             }
             Message::Reload(order) => self.orders.push(*order),
+            Message::Peers(handles) => self.peers.meet(handles),
+            Message::Rooms(from, words) => self.ws.on_remote(from, words, cx),
+            Message::Lines(remote) => self.tcp.on_remote(&remote, cx),
         }
     }
 
     fn on_close(&mut self, session: Session, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
         let state = session.state(end.phase);
         match session {
-            Session::Http(connection) => {
-                connection.ended(&end, cx.now(), self);
-                self.clients.leave(&end.peer);
-            }
+            Session::Http(connection) => connection.ended(&end, cx.now(), self),
+            Session::Ws(connection) => connection.on_close(&end, self),
+            Session::Tcp(connection) => connection.on_close(&end, self),
             Session::Tick(_) => return,
         }
+        self.clients.leave(&end.peer);
         let End { token, peer, phase, reason } = end;
         if let Some(state) = state {
             self.publisher.tally.closed(state, reason);
@@ -237,11 +289,33 @@ impl App for Worker {
     }
 
     fn on_turn(&mut self, cx: &mut AppCx<'_, Self>) {
+        self.ws.flush(cx);
+        self.tcp.flush(cx);
+        let me = self.ws.worker();
+        for (to, words) in self.ws.take_outgoing() {
+            self.peers.tell(usize::from(to), Message::Rooms(me, words));
+        }
+        for remote in self.tcp.take_outgoing() {
+            self.peers.tell_others(|| Message::Lines(remote.clone()));
+        }
+        self.peers.post();
         self.log.flush();
         if self.publisher.is_due(cx.now()) {
             self.share.report(cx.buffers_held() as u64);
             self.publish(cx);
         }
+    }
+}
+
+impl ws::Service for Worker {
+    fn ws(&mut self) -> &mut ws::Hub {
+        &mut self.ws
+    }
+}
+
+impl tcp::Service for Worker {
+    fn tcp(&mut self) -> &mut tcp::Hub {
+        &mut self.tcp
     }
 }
 
@@ -260,6 +334,23 @@ impl Service for Worker {
         if let Some(tape) = &mut self.tape {
             tape.exchanges.push((done.status, done.head.is_some(), done.closing));
         }
+    }
+}
+
+/// What rooms, WebSockets and raw TCP have counted.
+fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
+    let (talk, lines, rooms) = (ws.counters(), tcp.counters(), ws.rooms());
+    (tally.ws_messages_in, tally.ws_messages_out) = (talk.messages_in, talk.messages_out);
+    (tally.ws_bytes_in, tally.ws_bytes_out) = (talk.bytes_in, talk.bytes_out);
+    (tally.rooms, tally.room_members) = (rooms.count() as u64, rooms.seated() as u64);
+    let lost = |slow: Slow| talk.lost[slow as usize] + lines.lost[slow as usize];
+    for (drop, count) in [
+        (DropPolicy::Close, talk.too_slow + lines.too_slow),
+        (DropPolicy::Oldest, lost(Slow::DropOldest)),
+        (DropPolicy::Newest, lost(Slow::DropNewest)),
+        (DropPolicy::Latest, lost(Slow::Latest)),
+    ] {
+        tally.drops[drop as usize] = count;
     }
 }
 

@@ -7,6 +7,20 @@ use super::settings::{Address, Listener};
 use crate::reactor::{ListenerId, OsNet, Reactor, Turn};
 use std::io;
 
+/// An address and what its connections speak.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    /// As configured.
+    pub address: Address,
+    pub role: Role,
+}
+
+impl Spot {
+    pub(super) fn of(listener: &Listener) -> Spot {
+        Spot { address: listener.address.clone(), role: if listener.tls { Role::Https } else { Role::Http } }
+    }
+}
+
 /// Turns until drained or stopped.
 pub(super) fn run(mut reactor: Reactor<Worker, OsNet>) -> io::Result<()> {
     while reactor.turn(None)? != Turn::Finished {
@@ -29,24 +43,23 @@ fn carry_out(reactor: &mut Reactor<Worker, OsNet>) {
 /// The site is built first, since only that can fail; it was built once already, by whoever sent the order.
 fn reload(reactor: &mut Reactor<Worker, OsNet>, order: Order) -> io::Result<()> {
     let config = &order.config;
-    let site = build::site(config)?;
-    let app = reactor.app_mut();
-    app.live_by(site, build::format(config));
+    reactor.app_mut().live_by(config)?;
     if let Some(store) = order.tls {
-        app.serve_tls(store);
+        reactor.app_mut().serve_tls(store);
     }
     reactor.set_settings(build::reactor_settings(config));
     let mut outcome = Ok(());
-    for (listener, socket) in order.listeners {
+    for (spot, socket) in order.listeners {
         match reactor.add_listener(socket) {
-            Ok(id) => reactor.app_mut().listen(id, &listener),
+            Ok(id) => reactor.app_mut().listen(id, spot),
             Err(error) => outcome = Err(error),
         }
     }
-    let wanted = config.http_listeners();
-    for (id, address) in reactor.app().places.clone() {
-        match wanted.iter().find(|listener| listener.address == address) {
-            Some(listener) => reactor.app_mut().listen(id, listener),
+    let wanted: Vec<Spot> = config.http_listeners().iter().map(Spot::of).collect();
+    for (id, spot) in reactor.app().spots.clone() {
+        match wanted.iter().find(|one| one.address == spot.address) {
+            _ if matches!(spot.role, Role::Tcp(_)) => {}
+            Some(one) => reactor.app_mut().listen(id, one.clone()),
             None => {
                 reactor.remove_listener(id);
                 reactor.app_mut().forget(id);
@@ -56,26 +69,16 @@ fn reload(reactor: &mut Reactor<Worker, OsNet>, order: Order) -> io::Result<()> 
     outcome
 }
 
-impl Role {
-    /// What its connections speak.
-    pub(super) fn of(listener: &Listener) -> Role {
-        if listener.tls { Role::Https } else { Role::Http }
-    }
-}
-
 impl Worker {
-    /// Connections of this listener are served from now on as its settings say.
-    pub(super) fn listen(&mut self, id: ListenerId, listener: &Listener) {
+    /// Connections of this listener are served from now on as the spot says.
+    pub(super) fn listen(&mut self, id: ListenerId, spot: Spot) {
         self.forget(id);
-        self.roles.push((id, Role::of(listener)));
-        self.places.push((id, listener.address.clone()));
+        self.roles.push((id, spot.role));
+        self.spots.push((id, spot));
     }
 
     fn forget(&mut self, id: ListenerId) {
         self.roles.retain(|(one, _)| *one != id);
-        self.places.retain(|(one, _)| *one != id);
+        self.spots.retain(|(one, _)| *one != id);
     }
 }
-
-/// Where a worker's listeners stand in the settings.
-pub(super) type Places = Vec<(ListenerId, Address)>;

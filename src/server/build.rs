@@ -1,11 +1,18 @@
 //! From settings to what workers run: routes to handlers, limits to options.
 
-use super::settings::{self, AccessFormat, Action, Config, HostPattern, PathPart, PathPattern, Route};
+use super::settings::{
+    self, AccessFormat, Action, Address, Config, HostPattern, PathPart, PathPattern, Route, SlowConsumer,
+    TcpHandler, Websocket, WebsocketKind,
+};
+use super::upgrade::Upgrade;
 use super::welcome;
+use crate::guard::Slow;
 use crate::http::{Files, FilesOptions, Options, Redirect, Respond, Site};
 use crate::observe::Format;
 use crate::reactor;
 use crate::wire::limits::Limits;
+use crate::wire::ws::{Limits as WsLimits, Policy};
+use crate::{tcp, ws};
 use std::io;
 
 /// The reactor's limits.
@@ -45,16 +52,114 @@ pub(super) fn format(config: &Config) -> Format {
     }
 }
 
-/// A worker's site.
-pub(super) fn site(config: &Config) -> io::Result<Site> {
+/// What one worker speaks. Every worker makes the same, in the same order: so ids mean the same on all.
+pub(super) struct Protocols {
+    pub site: Site,
+    pub ws: ws::Hub,
+    pub upgrades: Upgrades,
+    pub tcp: tcp::Hub,
+    pub workers: usize,
+}
+
+impl Protocols {
+    /// HTTP alone, on one worker.
+    pub(super) fn http(site: Site) -> Protocols {
+        let ws = ws::Hub::new(0, 1, ws::RoomLimits::default());
+        Protocols { site, ws, upgrades: Upgrades::new(), tcp: tcp::Hub::new(0, 1), workers: 1 }
+    }
+
+    /// What the settings say, for worker `number` of `workers` (at most 1,024).
+    pub(super) fn new(config: &Config, number: usize, workers: usize) -> io::Result<Protocols> {
+        let (me, all) = (number as u16, workers as u16);
+        let mut ws = ws::Hub::new(me, all, ws::RoomLimits::default());
+        let mut upgrades = Upgrades::new();
+        let site = site(config, &mut ws, &mut upgrades)?;
+        let mut protocols = Protocols { site, ws, upgrades, tcp: tcp::Hub::new(me, all), workers };
+        for (_, options, kind) in tcp_services(config) {
+            protocols.tcp.add(options, kind);
+        }
+        Ok(protocols)
+    }
+}
+
+/// Settings of WebSocket routes, and what the hub calls them. Routes that are set alike are one to the hub; those of an earlier
+/// configuration stay, since WebSockets outlive it.
+pub(super) type Upgrades = Vec<(Websocket, ws::RouteId)>;
+
+/// Handlers for all routes. Every worker makes the same, over all reloads: so ids mean the same on all.
+pub(super) fn site(config: &Config, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> io::Result<Site> {
     let mut site = Site::new(options(config));
     for route in config.routes.iter() {
-        add(&mut site, route, config)?;
+        add(&mut site, hub, upgrades, route, config)?;
     }
     Ok(site)
 }
 
-fn add(site: &mut Site, route: &Route, config: &Config) -> io::Result<()> {
+/// The services of raw TCP, and where they listen: in the order of their ids.
+pub(super) fn tcp_services(config: &Config) -> impl Iterator<Item = (&Address, tcp::Options, tcp::Kind)> {
+    config.tcp.iter().filter_map(|tcp| {
+        let kind = match tcp.handler {
+            TcpHandler::Echo => tcp::Kind::Echo,
+            TcpHandler::Lines => tcp::Kind::Lines,
+            // Refused by `config` until it is built.
+            TcpHandler::Proxy(_) => return None,
+        };
+        let options = tcp::Options {
+            idle_timeout: tcp.idle_timeout,
+            line_size: tcp.line_size,
+            slow: slow(tcp.slow_consumer),
+            ..tcp::Options::default()
+        };
+        Some((&tcp.listen, options, kind))
+    })
+}
+
+fn slow(policy: SlowConsumer) -> Slow {
+    match policy {
+        SlowConsumer::Close => Slow::Close,
+        SlowConsumer::DropOldest => Slow::DropOldest,
+        SlowConsumer::DropNewest => Slow::DropNewest,
+        SlowConsumer::Latest => Slow::Latest,
+    }
+}
+
+fn websocket(settings: &Websocket, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> Upgrade {
+    let options = ws::Options {
+        pace: ws::Pace {
+            ping_interval: settings.ping_interval,
+            ping_timeout: settings.ping_timeout,
+            ..ws::Pace::default()
+        },
+        limits: WsLimits {
+            frame: settings.message_size as u64,
+            message: settings.message_size,
+            ..WsLimits::default()
+        },
+        slow: slow(settings.slow_consumer),
+        deflate: settings.deflate.then(Policy::default),
+        origins: settings.origins.to_vec(),
+        ..ws::Options::default()
+    };
+    let kind = match settings.kind {
+        WebsocketKind::Echo => ws::Kind::Echo,
+        WebsocketKind::Room => ws::Kind::Room,
+    };
+    let known = upgrades.iter().find(|(one, _)| one == settings).map(|(_, id)| *id);
+    let id = known.unwrap_or_else(|| {
+        let id = hub.add(options.clone(), kind);
+        upgrades.push((settings.clone(), id));
+        id
+    });
+    Upgrade::new(id, options)
+}
+
+fn add(
+    site: &mut Site,
+    hub: &mut ws::Hub,
+    upgrades: &mut Upgrades,
+    route: &Route,
+    config: &Config,
+) -> io::Result<()> {
     let name = match &route.host {
         HostPattern::Any => None,
         HostPattern::Exact(name) => Some(name.to_string()),
@@ -91,8 +196,9 @@ fn add(site: &mut Site, route: &Route, config: &Config) -> io::Result<()> {
             };
             put(&pattern, Box::new(Files::new(options)))
         }
+        Action::Websocket(settings) => put(&pattern, Box::new(websocket(settings, hub, upgrades))),
         // Refused by `config` until it is built.
-        Action::Websocket(_) | Action::Proxy(_) => Ok(()),
+        Action::Proxy(_) => Ok(()),
     }
 }
 

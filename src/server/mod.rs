@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod attend;
 mod build;
+mod peers;
 mod reload;
 mod run;
 mod session;
@@ -11,6 +12,7 @@ pub mod settings;
 mod shared;
 mod tick;
 pub mod tls;
+mod upgrade;
 pub mod welcome;
 
 pub use admin::AdminRequest;

@@ -5,8 +5,9 @@
 //! 2. [`Server::apply`] hands it out. Each worker takes it over between two turns: connections and exchanges under way go on,
 //!    WebSockets above all. A listener that is gone is accepted until nobody waits, then closed; its connections live on.
 
-use super::app::{Message, Role};
-use super::build;
+use super::app::Message;
+use super::attend::Spot;
+use super::build::{self, Protocols};
 use super::run::{Certificates, RunError, Server, bind};
 use super::settings::{Address, Config, Listener, Route};
 use super::tls::{self, Loaded, Store, TlsError};
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Order {
     pub(super) config: Config,
-    pub(super) listeners: Vec<(Listener, OsListener)>,
+    pub(super) listeners: Vec<(Spot, OsListener)>,
     pub(super) tls: Option<Arc<Store>>,
     pub(super) done: mpsc::Sender<Result<(), String>>,
 }
@@ -74,7 +75,7 @@ pub struct Reload {
     config: Config,
     difference: Difference,
     /// Clones of the new sockets, for each worker.
-    listeners: Vec<Vec<(Listener, OsListener)>>,
+    listeners: Vec<Vec<(Spot, OsListener)>>,
     addresses: Vec<(Address, Address)>,
     tls: Option<NewTls>,
 }
@@ -104,7 +105,7 @@ impl Server {
         if !difference.frozen.is_empty() {
             return Err(ReloadError::Frozen(difference.frozen));
         }
-        build::site(config).map_err(ReloadError::Build)?;
+        Protocols::new(config, 0, 1).map_err(ReloadError::Build)?;
         let wanted = config.http_listeners();
         let tls = match (wanted.iter().any(|listener| listener.tls), &self.tls) {
             (false, _) => None,
@@ -129,7 +130,7 @@ impl Server {
             addresses.push((listener.address.clone(), at));
             for worker in &mut listeners {
                 let clone = socket.try_clone().map_err(ReloadError::Build)?;
-                worker.push((listener.clone(), clone));
+                worker.push((Spot::of(&listener), clone));
             }
         }
         Ok(Reload { config: config.clone(), difference, listeners, addresses, tls })
@@ -173,7 +174,8 @@ impl Server {
         }
         wrong.extend((0..missed).map(|_| "a worker has too much waiting".to_owned()));
         let wanted = config.http_listeners();
-        self.addresses.retain(|(configured, _)| wanted.iter().any(|one| one.address == *configured));
+        let is_tcp = |at: &Address| config.tcp.iter().any(|one| one.listen == *at);
+        self.addresses.retain(|(at, _)| is_tcp(at) || wanted.iter().any(|one| one.address == *at));
         self.addresses.extend(addresses);
         self.config = config;
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
@@ -227,7 +229,7 @@ fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
             Some(was) if was.proxy_protocol != one.proxy_protocol => {
                 out.frozen.push(format!("listener {}: proxy_protocol", one.address));
             }
-            Some(was) if Role::of(&was) != Role::of(one) => {
+            Some(was) if was.tls != one.tls => {
                 out.live.push(format!(
                     "listener {}: TLS {}",
                     one.address,

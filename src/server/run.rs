@@ -3,17 +3,21 @@
 //! One listening socket per address, shared by all workers (duplicated); one count of connections for all. A worker is a thread
 //! with one reactor. The library starts them here, when told to, and installs no signal handler and no logger: the binary does.
 
+use super::AdminRequest;
+use super::admin;
 use super::app::{Message, Role, Survey, Worker};
+use super::attend::{self, Spot};
+use super::build::{self, Protocols};
 use super::session::Session;
-use super::settings::{Address, Config, Listener, Tls};
+use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
 use super::tick::Tick;
 use super::tls::{self, Loaded, Store, Tickets, TlsError};
-use super::{AdminRequest, admin, attend, build};
 use crate::guard::Clients;
 use crate::observe::{Format, LogQueue};
 use crate::reactor::net::os::{OsListener, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
+use crate::tcp::ServiceId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -137,18 +141,21 @@ impl Server {
         let mut listeners = Vec::new();
         for listener in config.http_listeners() {
             let socket = bind(&mut inherited, &listener.address)?;
-            listeners.push((listener, socket));
+            listeners.push((Spot::of(&listener), socket));
+        }
+        for (number, (at, ..)) in build::tcp_services(config).enumerate() {
+            let role = Role::Tcp(ServiceId(number as u16));
+            listeners.push((Spot { address: at.clone(), role }, bind(&mut inherited, at)?));
         }
         let metrics = metrics_listener(config, &mut inherited)?;
         for unused in inherited.iter().filter_map(|listener| address(listener).ok()) {
             log::warn!("{unused} was handed over, but nothing is configured there: it is not served");
         }
-        let tls = match listeners.iter().any(|(listener, _)| listener.tls) {
+        let tls = match listeners.iter().any(|(spot, _)| spot.role == Role::Https) {
             true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
             false => None,
         };
-        let at =
-            |(listener, socket): &(Listener, OsListener)| Ok((listener.address.clone(), address(socket)?));
+        let at = |(spot, socket): &(Spot, OsListener)| Ok((spot.address.clone(), address(socket)?));
         let addresses = listeners.iter().map(at).collect::<io::Result<_>>();
         let count = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -178,19 +185,23 @@ impl Server {
         &mut self,
         config: &Config,
         count: usize,
-        listeners: &[(Listener, OsListener)],
+        listeners: &[(Spot, OsListener)],
         metrics: Option<OsListener>,
         orders: Option<(OsListener, mpsc::Sender<AdminRequest>)>,
     ) -> io::Result<()> {
         for number in 0..count {
             let mut cloned = Vec::new();
-            for (listener, socket) in listeners {
-                cloned.push((listener.clone(), socket.try_clone()?));
+            for (spot, socket) in listeners {
+                cloned.push((spot.clone(), socket.try_clone()?));
             }
             let (config, shared) = (config.clone(), self.shared.clone());
             let tls = self.tls.as_ref().map(|tls| tls.store.clone());
-            let work = move || worker(&config, &shared, number, cloned, tls);
+            let work = move || worker(&config, &shared, (number, count), cloned, tls);
             self.handles.push(start_worker(&mut self.workers, format!("worker-{number}"), work)?);
+        }
+        for handle in &self.handles {
+            // It has just started: its mailbox is as good as empty.
+            let _ = handle.post(Message::Peers(self.handles.clone()));
         }
         if metrics.is_some() || orders.is_some() {
             let mut workers = Workers::default();
@@ -298,21 +309,27 @@ fn start_worker(
 fn worker(
     config: &Config,
     shared: &Shared,
-    number: usize,
-    listeners: Vec<(Listener, OsListener)>,
+    (number, count): (usize, usize),
+    listeners: Vec<(Spot, OsListener)>,
     tls: Option<Arc<Store>>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
-    let worker = Worker::new(build::site(config)?, shared, number, build::format(config), seed(&mut net));
+    let worker = Worker::new(
+        Protocols::new(config, number, count)?,
+        shared,
+        number,
+        build::format(config),
+        seed(&mut net),
+    );
     let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), shared.gauge.clone());
     if let Some(store) = tls {
         reactor.app_mut().serve_tls(store);
     }
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);
-    for (listener, socket) in listeners {
+    for (spot, socket) in listeners {
         let id = reactor.add_listener(socket)?;
-        reactor.app_mut().listen(id, &listener);
+        reactor.app_mut().listen(id, spot);
     }
     // There is room: the table is empty.
     let _ = reactor.with_app(|_, cx| cx.spawn(Session::Tick(Tick::new())));
@@ -331,8 +348,13 @@ fn admin(
     let mut net = OsNet::new()?;
     let mut unlogged = shared.clone();
     (unlogged.access, unlogged.clients) = (None, Arc::new(Clients::new(0)));
-    let worker =
-        Worker::new(admin::site(config, shared, orders)?, &unlogged, number, Format::Off, seed(&mut net));
+    let worker = Worker::new(
+        Protocols::http(admin::site(config, shared, orders)?),
+        &unlogged,
+        number,
+        Format::Off,
+        seed(&mut net),
+    );
     let mut reactor =
         Reactor::new(worker, net, Settings { max_connections: ADMIN_CONNECTIONS, ..Settings::default() });
     let handle = reactor.handle();

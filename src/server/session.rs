@@ -5,11 +5,16 @@ use super::tick::Tick;
 use crate::http::{self, Outcome};
 use crate::observe::Reason;
 use crate::reactor::{self, Close, Cx, Event, Failure, Fault, Input, Op, Phase, Step, TlsFault};
+use crate::{tcp, ws};
 
 /// The protocols. Stored inline: see the assertion below.
 pub enum Session {
     /// HTTP/1.1 or 1.0.
     Http(http::Connection),
+    /// What HTTP was upgraded to.
+    Ws(ws::Connection),
+    /// Raw TCP.
+    Tcp(tcp::Connection),
     /// No connection: the worker looks after itself.
     Tick(Tick),
 }
@@ -24,11 +29,21 @@ pub(super) const STATES: &[&str] = &[
     "http_late",
     "http_stream",
     "http_sending",
+    "ws_open",
+    "ws_message",
+    "ws_closing_by_us",
+    "ws_closing_by_peer",
+    "tcp_open",
+    "tcp_held",
+    "tcp_finishing",
     "connecting",
     "handshaking",
     "flushing",
     "lingering",
 ];
+
+const FIRST_WS: usize = http::fault::State::ALL.len();
+const FIRST_TCP: usize = FIRST_WS + ws::fault::State::ALL.len();
 
 const _: () = assert!(size_of::<Session>() <= 64, "a session is stored inline; larger states live in boxes");
 
@@ -44,15 +59,31 @@ impl Session {
             (Session::Http(connection), Phase::Detached | Phase::Open | Phase::ReadOnly) => {
                 Some(connection.state() as usize)
             }
+            (Session::Ws(connection), Phase::Detached | Phase::Open | Phase::ReadOnly) => {
+                Some(FIRST_WS + connection.state() as usize)
+            }
+            (Session::Tcp(connection), Phase::Detached | Phase::Open | Phase::ReadOnly) => {
+                Some(FIRST_TCP + connection.state() as usize)
+            }
         }
     }
 
     /// Does what an HTTP connection wants; on an upgrade another protocol takes its place.
-    fn after_http(outcome: Outcome) -> Step<Reason> {
-        match outcome {
-            Outcome::Step(step) => step,
-            Outcome::Upgrade(_) => Step::Close(Close::Abort, Reason::Internal),
-        }
+    fn after_http(&mut self, outcome: Outcome, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
+        let setup = match outcome {
+            Outcome::Step(step) => return step,
+            Outcome::Upgrade(state) => state.downcast::<ws::Setup>(),
+        };
+        // Nobody but `Upgrade` hands anything over.
+        let Ok(setup) = setup else { return Step::Close(Close::Abort, Reason::Internal) };
+        let (mut connection, step) = ws::Connection::begin(&setup, app, cx);
+        let step = match step {
+            // Everybody else was told before this one was a WebSocket.
+            Step::Continue if cx.draining() => connection.on_event(Event::Drain, app, cx),
+            step => step,
+        };
+        *self = Session::Ws(connection);
+        step
     }
 }
 
@@ -71,8 +102,16 @@ impl reactor::Session for Session {
         match self {
             Session::Http(connection) => {
                 let outcome = connection.on_data(input, app, cx);
-                Session::after_http(outcome)
+                match (self.after_http(outcome, app, cx), &mut *self) {
+                    // What came behind the handshake.
+                    (Step::Continue, Session::Ws(connection)) if !input.is_empty() => {
+                        connection.on_data(input, app, cx)
+                    }
+                    (step, _) => step,
+                }
             }
+            Session::Ws(connection) => connection.on_data(input, app, cx),
+            Session::Tcp(connection) => connection.on_data(input, app, cx),
             Session::Tick(_) => Step::Continue,
         }
     }
@@ -85,30 +124,75 @@ impl reactor::Session for Session {
                 Step::Close(Close::Graceful, Reason::TlsNotTls)
             }
             Session::Http(connection) => {
-                let event = match event {
-                    Event::Note(from, Note::Late(late)) => Event::Note(from, late),
-                    Event::Open => Event::Open,
-                    Event::Eof => Event::Eof,
-                    Event::Drained => Event::Drained,
-                    Event::Timeout(deadline) => Event::Timeout(deadline),
-                    Event::Failed(failure) => Event::Failed(failure),
-                    Event::Drain => Event::Drain,
-                };
-                Session::after_http(connection.on_event(event, app, cx))
+                let Some(event) = translate(event, late) else { return Step::Continue };
+                let outcome = connection.on_event(event, app, cx);
+                let step = self.after_http(outcome, app, cx);
+                if matches!(self, Session::Ws(_)) {
+                    // What came behind the handshake is kept by the port.
+                    cx.show_again();
+                }
+                step
             }
+            Session::Ws(connection) => match translate(event, for_ws) {
+                Some(event) => connection.on_event(event, app, cx),
+                None => Step::Continue,
+            },
+            Session::Tcp(connection) => match translate(event, for_tcp) {
+                Some(event) => connection.on_event(event, app, cx),
+                None => Step::Continue,
+            },
         }
+    }
+}
+
+/// The event with its note in the protocol's own words; none if the note is for another protocol, which a connection spoke before.
+fn translate<N>(event: Event<Note>, own: impl FnOnce(Note) -> Option<N>) -> Option<Event<N>> {
+    Some(match event {
+        Event::Open => Event::Open,
+        Event::Eof => Event::Eof,
+        Event::Drained => Event::Drained,
+        Event::Timeout(deadline) => Event::Timeout(deadline),
+        Event::Failed(failure) => Event::Failed(failure),
+        Event::Drain => Event::Drain,
+        Event::Note(from, note) => Event::Note(from, own(note)?),
+    })
+}
+
+fn late(note: Note) -> Option<http::Late> {
+    match note {
+        Note::Late(late) => Some(late),
+        Note::Ws(_) | Note::Tcp(_) => None,
+    }
+}
+
+fn for_ws(note: Note) -> Option<ws::Note> {
+    match note {
+        Note::Ws(note) => Some(note),
+        Note::Late(_) | Note::Tcp(_) => None,
+    }
+}
+
+fn for_tcp(note: Note) -> Option<tcp::Note> {
+    match note {
+        Note::Tcp(note) => Some(note),
+        Note::Late(_) | Note::Ws(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::fault::State;
 
     #[test]
     fn the_names_of_states_stand_where_the_states_do() {
-        for state in State::ALL {
+        for state in http::fault::State::ALL {
             assert_eq!(STATES[state as usize], format!("http_{}", state.name()));
+        }
+        for state in ws::fault::State::ALL {
+            assert_eq!(STATES[FIRST_WS + state as usize], format!("ws_{}", state.name()));
+        }
+        for state in tcp::fault::State::ALL {
+            assert_eq!(STATES[FIRST_TCP + state as usize], format!("tcp_{}", state.name()));
         }
     }
 }

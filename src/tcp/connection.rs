@@ -95,7 +95,7 @@ impl Connection {
             Event::Note(_, Note::Batch(batch)) => {
                 let me = Member { worker, token: cx.me() };
                 match self.backlog.deliver(&batch, me, cx) {
-                    Delivery::Taken(lost) => hub.counters.lost += u64::from(lost),
+                    Delivery::Taken(lost) => hub.counters.lost[batch.slow() as usize] += u64::from(lost),
                     Delivery::TooSlow => {
                         hub.counters.too_slow += 1;
                         return Step::Close(Close::Abort, Reason::SlowConsumer);

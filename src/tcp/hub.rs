@@ -177,8 +177,8 @@ pub struct Remote {
 pub struct Counters {
     /// Messages that went to all others.
     pub published: u64,
-    /// Messages that slow members lost.
-    pub lost: u64,
+    /// Messages that slow members lost, by [`Slow`].
+    pub lost: [u64; 4],
     /// Members closed because they were slow.
     pub too_slow: u64,
     /// Lines over the limit.

@@ -82,6 +82,7 @@ impl Connection {
         let step = talk.read(input, desk, &rules, cx, |talk, heard, cx| match heard {
             Heard::Message(message) => {
                 shared.counters.messages_in += 1;
+                shared.counters.bytes_in += message.bytes().len() as u64;
                 heed(route, talk, &mut rest, shared, message, cx)
             }
             Heard::Close(_) => Flow::More,
@@ -163,7 +164,11 @@ impl Connection {
         }
         let me = Member { worker: shared.rooms.worker(), token: cx.me() };
         match self.backlog.deliver(batch, me, cx) {
-            Delivery::Taken(lost) => shared.counters.lost += u64::from(lost),
+            Delivery::Taken(lost) => {
+                shared.counters.lost[batch.slow() as usize] += u64::from(lost);
+                shared.counters.messages_out += (batch.messages() as u64).saturating_sub(u64::from(lost));
+                shared.counters.bytes_out += batch.len() as u64;
+            }
             Delivery::TooSlow => {
                 // A close frame would wait behind all that it does not read.
                 shared.counters.too_slow += 1;
@@ -238,6 +243,7 @@ fn say<A: App>(
     let (cork, host) = cx.output();
     sender.message(message, own, &mut shared.codecs, host, cork.bytes_mut());
     shared.counters.messages_out += 1;
+    shared.counters.bytes_out += message.bytes().len() as u64;
 }
 
 /// What a handler is called with.

@@ -91,10 +91,14 @@ pub struct Counters {
     pub opened: u64,
     /// Messages that came.
     pub messages_in: u64,
-    /// Messages sent to one connection; batches of rooms not included.
+    /// Messages sent to one connection, and those handed to each member of a room, what it sent itself included.
     pub messages_out: u64,
-    /// Messages that slow members lost.
-    pub lost: u64,
+    /// Bytes of messages that came, inflated.
+    pub bytes_in: u64,
+    /// Bytes of messages sent to one connection, before they were deflated, and of frames handed to members of rooms.
+    pub bytes_out: u64,
+    /// Messages that slow members lost, by [`Slow`].
+    pub lost: [u64; 4],
     /// Members closed because they were slow.
     pub too_slow: u64,
     /// Times that a connection was held back because it sent too many messages.
@@ -149,6 +153,11 @@ impl Hub {
     /// The rooms, to look at: who is there, how many, which there are.
     pub fn rooms(&self) -> &Rooms {
         &self.shared.rooms
+    }
+
+    /// This worker's number.
+    pub fn worker(&self) -> u16 {
+        self.shared.rooms.worker()
     }
 
     /// Plain counts.

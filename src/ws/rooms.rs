@@ -147,6 +147,11 @@ impl Rooms {
         self.rooms.len()
     }
 
+    /// How many places are taken on this worker, in all rooms.
+    pub fn seated(&self) -> usize {
+        self.rooms.iter().map(|(_, room)| room.seats.len()).sum()
+    }
+
     /// The names of the rooms that this worker knows.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.rooms.iter().map(|(_, room)| &*room.name)
