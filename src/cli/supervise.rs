@@ -7,7 +7,10 @@ use crate::reactor::net::os::Stopwatch;
 use crate::server::settings::Config;
 use crate::server::{AdminRequest, Server};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use std::sync::mpsc;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// When a drain first says what it waits for, and how often then.
@@ -166,18 +169,37 @@ pub(super) fn signals(to: mpsc::Sender<Asked>) -> Result<(), Box<dyn std::error:
     ctrlc::set_handler(move || {
         let _ = interrupt.send(Asked::End);
     })?;
-    let mut asked = signal_hook::iterator::Signals::new([SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
+    let (mut woken, wakes) = UnixStream::pair()?;
+    let mut flags = Vec::new();
+    for signal in [SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2] {
+        let flag = Arc::new(AtomicBool::new(false));
+        // The flag first: whoever is woken finds it raised.
+        signal_hook::flag::register(signal, flag.clone())?;
+        signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+        flags.push((signal, flag));
+    }
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in asked.forever() {
-            let _ = to.send(match signal {
-                SIGUSR1 => Asked::Reopen,
-                SIGUSR2 => Asked::Summary,
-                SIGHUP => Asked::Reload(None),
-                _ => Asked::End,
-            });
+        // A read that fails (a signal came between, the kernel was short of something) must not be the end of listening.
+        while woken.read(&mut [0; 16]).is_ok_and(|n| n > 0) || wait_a_little() {
+            for (signal, flag) in &flags {
+                if flag.swap(false, Ordering::AcqRel) {
+                    let _ = to.send(match *signal {
+                        SIGUSR1 => Asked::Reopen,
+                        SIGUSR2 => Asked::Summary,
+                        SIGHUP => Asked::Reload(None),
+                        _ => Asked::End,
+                    });
+                }
+            }
         }
     })?;
     Ok(())
+}
+
+/// After a read that failed, so that one that fails for ever costs nothing.
+fn wait_a_little() -> bool {
+    std::thread::sleep(Duration::from_millis(50));
+    true
 }
 
 /// What is asked for at the admin socket comes in among the signals.
