@@ -38,6 +38,8 @@ pub(super) enum Command {
     },
     /// Say whether the configuration is good, without serving
     Check,
+    /// Have the running server read its configuration again, through its admin socket
+    Reload,
     /// Look at the configuration
     Config {
         /// What to do with it.

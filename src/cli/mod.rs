@@ -4,11 +4,15 @@
 //! asked for go to standard output, mistakes to standard error. All that a command reads or writes is passed in as
 //! [`World`], so that tests run commands without a process.
 
+mod admin;
 mod args;
 mod check;
 mod completions;
 mod config_print;
+mod logs;
 mod serve;
+mod supervise;
+mod systemd;
 
 #[cfg(test)]
 mod tests;
@@ -83,6 +87,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> u
             );
             EXIT_USAGE
         }
+        (Some(Command::Reload), None) => admin::reload(&cli.options, world),
         (Some(Command::Check), None) => check::run(&cli.options, world),
         (Some(Command::Config { command: ConfigCommand::Print }), None) => {
             config_print::run(&cli.options, world)

@@ -193,6 +193,13 @@ impl Site {
         self.pages = pages;
     }
 
+    /// Takes routes, limits and pages of another site: they hold from the next request on. An answer that is under way stays with
+    /// the handler that began it; a request whose body is still coming goes to the new routes.
+    pub fn replace(&mut self, new: Site) {
+        let Site { options, router, pages, .. } = new;
+        (self.options, self.router, self.pages) = (options, router, pages);
+    }
+
     /// The limits and times.
     pub fn options(&self) -> &Options {
         &self.options

@@ -10,7 +10,7 @@ use super::context::{Admit, App, AppCx, Event};
 use super::mutant::{self, Mutant};
 use super::net::{Accept, Net, Peer, Ready};
 use super::outcome::{CloseHow, PortReason};
-use super::port::{Flags, Phase, Port};
+use super::port::{Flags, Phase, Port, Settings};
 use super::token::{ListenerId, Millis, Token};
 use super::turn::Reactor;
 use std::io;
@@ -80,6 +80,14 @@ impl<A: App, N: Net> Reactor<A, N> {
         if let Some(listening) = self.listeners.get_mut(index).and_then(Option::take) {
             self.net.close_listener(listening.listener);
         }
+    }
+
+    /// Other limits from now on: deadlines that follow from them move at once, and listeners that waited for a slot look again.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.core.settings = settings;
+        self.resume_listeners();
+        let tokens: Vec<Token> = self.core.ports.iter().map(|(token, _)| token).collect();
+        tokens.into_iter().for_each(|token| self.rearm(token));
     }
 
     /// The listeners that are open.

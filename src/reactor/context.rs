@@ -207,6 +207,8 @@ pub(super) struct Core<A: App> {
     pub run_queue: VecDeque<Token>,
     /// Flights of handshakes that may still be answered in this turn.
     pub flights_left: u32,
+    // Boxed, because a port holds its outbox by a box that comes from here and goes back.
+    #[allow(clippy::vec_box)]
     pub spare_outboxes: Vec<Box<Outbox>>,
     pub now: Millis,
     pub draining: bool,
@@ -227,6 +229,7 @@ impl<A: App> Core<A> {
     }
 
     /// The outbox of a port that has none waiting, made ready for output.
+    #[allow(clippy::vec_box)]
     pub fn outbox<'a>(
         port: &'a mut Port<A::Reason>,
         spare: &mut Vec<Box<Outbox>>,

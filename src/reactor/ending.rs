@@ -13,6 +13,12 @@ use super::token::{Millis, Token};
 use super::turn::Reactor;
 
 impl<A: App, N: Net> Reactor<A, N> {
+    /// Resets a connection, between turns. Nothing happens to a stale token.
+    pub fn cut(&mut self, token: Token, reason: A::Reason) {
+        self.close_now(token, reason, CloseHow::Reset);
+        self.deliver_births();
+    }
+
     /// A session has said how and why its connection ends.
     pub(super) fn close(&mut self, token: Token, close: Close, reason: A::Reason) {
         let Some(port) = self.core.ports.get_mut(token) else { return };

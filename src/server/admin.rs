@@ -1,16 +1,39 @@
 //! The metrics port: `/metrics`, `/healthz`, `/livez`, `/readyz`. A reactor of its own, so that it answers when the others are
-//! full, and can tell when one of them hangs.
+//! full, and can tell when one of them hangs. It serves the admin socket too, where there is `/reload` beside them.
 
 use super::settings::Config;
 use super::shared::Shared;
-use crate::http::{Handler, Options, Reply, Request, Responder, Site};
+use crate::http::{Handler, Options, Reply, Request, Responder, Site, Ticket};
 use crate::observe::{
-    Exposition, HealthStatus, MetricsSnapshot, Process, Reloads, ResponseTime, Silence, Vitals, render,
+    Exposition, HealthStatus, MetricsSnapshot, Process, ResponseTime, Silence, Vitals, render,
 };
 use crate::reactor::Millis;
 use crate::wire::http::emit::{FieldName, FieldValue};
 use std::io;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What somebody asks for through the admin socket. Answer each one.
+#[derive(Debug)]
+pub enum AdminRequest {
+    /// `POST /reload`: read the configuration again.
+    Reload(Ticket),
+}
+
+impl AdminRequest {
+    /// What came of it: 200, or 409 if it was refused and nothing was changed.
+    pub fn answer(self, outcome: Result<String, String>) {
+        let AdminRequest::Reload(ticket) = self;
+        let (status, text) = match outcome {
+            Ok(text) => (200, text),
+            Err(text) => (409, text),
+        };
+        // Whoever asked may have gone.
+        let _ = ticket.answer(move |reply| send(reply, status, TEXT, &text));
+    }
+}
 
 /// A worker publishes at least once a second; what is beyond that is lag.
 const SILENCE_MS: u64 = 1_000;
@@ -18,7 +41,6 @@ const SILENCE_MS: u64 = 1_000;
 /// What is looked at, and how it was when it was last looked at.
 struct Watch {
     shared: Shared,
-    max_connections: u64,
     before: Mutex<(Silence, ResponseTime)>,
 }
 
@@ -29,7 +51,7 @@ impl Watch {
         let silence = before.0.observe(now, &self.shared.hub).saturating_sub(SILENCE_MS);
         HealthStatus::of(&Vitals {
             connections: self.shared.gauge.get() as u64,
-            max_connections: self.max_connections,
+            max_connections: self.shared.max_connections() as u64,
             memory_bytes: self.shared.budget.held(),
             memory_budget: self.shared.budget.limit(),
             response_time: before.1.observe(now, &tally),
@@ -42,11 +64,11 @@ impl Watch {
         MetricsSnapshot {
             tally: self.shared.hub.total(),
             process: Process::read(),
-            max_connections: self.max_connections,
+            max_connections: self.shared.max_connections() as u64,
             memory_budget_bytes: self.shared.budget.limit(),
             log_lines_dropped: self.shared.access.as_ref().map_or(0, |queue| queue.dropped()),
-            reloads: Reloads::default(),
-            certificates: Vec::new(),
+            reloads: self.shared.reloads(),
+            certificates: self.shared.certificates(),
             draining: self.shared.is_draining(),
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -54,12 +76,12 @@ impl Watch {
 }
 
 /// The site of the metrics port.
-pub(super) fn site(config: &Config, shared: &Shared) -> io::Result<Site> {
-    let watch = Arc::new(Watch {
-        shared: shared.clone(),
-        max_connections: config.server.max_connections as u64,
-        before: Mutex::default(),
-    });
+pub(super) fn site(
+    config: &Config,
+    shared: &Shared,
+    orders: Option<Sender<AdminRequest>>,
+) -> io::Result<Site> {
+    let watch = Arc::new(Watch { shared: shared.clone(), before: Mutex::default() });
     let mut site = Site::new(Options { server_field: config.server.header_server, ..Options::default() });
     let metrics = watch.clone();
     add(&mut site, "/metrics", move |request, reply| {
@@ -69,7 +91,24 @@ pub(super) fn site(config: &Config, shared: &Shared) -> io::Result<Site> {
     health(&mut site, "/livez", &watch, |_| 200)?;
     health(&mut site, "/healthz", &watch, HealthStatus::healthz)?;
     health(&mut site, "/readyz", &watch, HealthStatus::readyz)?;
+    if let Some(orders) = orders {
+        reload(&mut site, orders)?;
+    }
     Ok(site)
+}
+
+/// Only who may open the admin socket may order anything: over TCP it is as if there were no such path.
+fn reload(site: &mut Site, orders: Sender<AdminRequest>) -> io::Result<()> {
+    let handler = move |request: &Request<'_>, reply: Responder<'_>| {
+        if request.peer().ip().is_some() {
+            return send(reply, 404, TEXT, "404 Not Found\n");
+        }
+        match orders.send(AdminRequest::Reload(reply.ticket())) {
+            Ok(()) => reply.later(),
+            Err(_) => send(reply, 503, TEXT, "the server is ending\n"),
+        }
+    };
+    site.route(None, &["POST"], "/reload", Some(0), Box::new(handler)).map_err(io::Error::other)
 }
 
 fn health(

@@ -1,7 +1,9 @@
 //! One worker of the server: what its sessions share.
 
-use super::build::Protocols;
+use super::attend::Spot;
+use super::build::{self, Protocols, Upgrades};
 use super::peers::Peers;
+use super::reload::Order;
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
@@ -15,6 +17,7 @@ use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Milli
 use crate::wire::http::Version;
 use crate::{tcp, ws};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -48,6 +51,8 @@ pub enum Message {
     Late(Late),
     /// Tell what you are holding.
     Survey(Sender<Survey>),
+    /// Live by another configuration.
+    Reload(Box<Order>),
     /// All workers have started: their mailboxes, in order.
     Peers(Vec<Handle<Message>>),
     /// What worker so-and-so says about rooms.
@@ -85,6 +90,7 @@ pub(super) enum Role {
 pub struct Worker {
     pub(super) site: Site,
     ws: ws::Hub,
+    upgrades: Upgrades,
     tcp: tcp::Hub,
     peers: Peers,
     pub(super) roles: Vec<(ListenerId, Role)>,
@@ -96,6 +102,10 @@ pub struct Worker {
     lag: Lag,
     /// Certificates, if any listener speaks TLS.
     tls: Option<Arc<Store>>,
+    /// To be done between turns, with the reactor at hand.
+    pub(super) orders: Vec<Order>,
+    /// Where each listener stands in the settings.
+    pub(super) spots: Vec<(ListenerId, Spot)>,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -119,7 +129,7 @@ impl Worker {
         format: Format,
         seed: [u8; 32],
     ) -> Worker {
-        let Protocols { site, ws, tcp, workers } = protocols;
+        let Protocols { site, ws, upgrades, tcp, workers } = protocols;
         let log = match &shared.access {
             Some(queue) => AccessLog::new(format, queue.clone()),
             None => AccessLog::off(),
@@ -127,6 +137,7 @@ impl Worker {
         Worker {
             site,
             ws,
+            upgrades,
             tcp,
             peers: Peers::new(number, workers),
             roles: Vec::new(),
@@ -137,6 +148,8 @@ impl Worker {
             publisher: Publisher::new(shared.hub.clone(), number),
             lag: Lag::default(),
             tls: None,
+            orders: Vec::new(),
+            spots: Vec::new(),
             tape: None,
         }
     }
@@ -160,6 +173,15 @@ impl Worker {
     /// Connections of TLS listeners shake hands by what is in there.
     pub(super) fn serve_tls(&mut self, store: Arc<Store>) {
         self.tls = Some(store);
+    }
+
+    /// Other routes, limits, and another form of the log, from the next request on. On an error nothing has changed.
+    pub(super) fn live_by(&mut self, config: &Config) -> io::Result<()> {
+        let site = build::site(config, &mut self.ws, &mut self.upgrades)?;
+        self.site.replace(site);
+        self.log.flush();
+        self.log.set_format(build::format(config));
+        Ok(())
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -240,6 +262,7 @@ impl App for Worker {
                 // Whoever asked may have stopped waiting.
                 let _ = to.send(Worker::survey(cx));
             }
+            Message::Reload(order) => self.orders.push(*order),
             Message::Peers(handles) => self.peers.meet(handles),
             Message::Rooms(from, words) => self.ws.on_remote(from, words, cx),
             Message::Lines(remote) => self.tcp.on_remote(&remote, cx),

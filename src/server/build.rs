@@ -66,6 +66,7 @@ pub(super) fn format(config: &Config) -> Format {
 pub(super) struct Protocols {
     pub site: Site,
     pub ws: ws::Hub,
+    pub upgrades: Upgrades,
     pub tcp: tcp::Hub,
     pub workers: usize,
 }
@@ -74,26 +75,34 @@ impl Protocols {
     /// HTTP alone, on one worker.
     pub(super) fn http(site: Site) -> Protocols {
         let ws = ws::Hub::new(0, 1, ws::RoomLimits::default());
-        Protocols { site, ws, tcp: tcp::Hub::new(0, 1), workers: 1 }
+        Protocols { site, ws, upgrades: Upgrades::new(), tcp: tcp::Hub::new(0, 1), workers: 1 }
     }
 
     /// What the settings say, for worker `number` of `workers` (at most 1,024).
     pub(super) fn new(config: &Config, number: usize, workers: usize) -> io::Result<Protocols> {
         let (me, all) = (number as u16, workers as u16);
-        let mut protocols = Protocols {
-            site: Site::new(options(config)),
-            ws: ws::Hub::new(me, all, ws::RoomLimits::default()),
-            tcp: tcp::Hub::new(me, all),
-            workers,
-        };
-        for route in config.routes.iter() {
-            add(&mut protocols.site, &mut protocols.ws, route, config)?;
-        }
+        let mut ws = ws::Hub::new(me, all, ws::RoomLimits::default());
+        let mut upgrades = Upgrades::new();
+        let site = site(config, &mut ws, &mut upgrades)?;
+        let mut protocols = Protocols { site, ws, upgrades, tcp: tcp::Hub::new(me, all), workers };
         for (_, options, kind) in tcp_services(config) {
             protocols.tcp.add(options, kind);
         }
         Ok(protocols)
     }
+}
+
+/// Settings of WebSocket routes, and what the hub calls them. Routes that are set alike are one to the hub; those of an earlier
+/// configuration stay, since WebSockets outlive it.
+pub(super) type Upgrades = Vec<(Websocket, ws::RouteId)>;
+
+/// Handlers for all routes. Every worker makes the same, over all reloads: so ids mean the same on all.
+pub(super) fn site(config: &Config, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> io::Result<Site> {
+    let mut site = Site::new(options(config));
+    for route in config.routes.iter() {
+        add(&mut site, hub, upgrades, route, config)?;
+    }
+    Ok(site)
 }
 
 /// The services of raw TCP, and where they listen: in the order of their ids.
@@ -124,7 +133,7 @@ fn slow(policy: SlowConsumer) -> Slow {
     }
 }
 
-fn websocket(settings: &Websocket, hub: &mut ws::Hub) -> Upgrade {
+fn websocket(settings: &Websocket, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> Upgrade {
     let options = ws::Options {
         pace: ws::Pace {
             ping_interval: settings.ping_interval,
@@ -145,10 +154,22 @@ fn websocket(settings: &Websocket, hub: &mut ws::Hub) -> Upgrade {
         WebsocketKind::Echo => ws::Kind::Echo,
         WebsocketKind::Room => ws::Kind::Room,
     };
-    Upgrade::new(hub.add(options.clone(), kind), options)
+    let known = upgrades.iter().find(|(one, _)| one == settings).map(|(_, id)| *id);
+    let id = known.unwrap_or_else(|| {
+        let id = hub.add(options.clone(), kind);
+        upgrades.push((settings.clone(), id));
+        id
+    });
+    Upgrade::new(id, options)
 }
 
-fn add(site: &mut Site, hub: &mut ws::Hub, route: &Route, config: &Config) -> io::Result<()> {
+fn add(
+    site: &mut Site,
+    hub: &mut ws::Hub,
+    upgrades: &mut Upgrades,
+    route: &Route,
+    config: &Config,
+) -> io::Result<()> {
     let name = match &route.host {
         HostPattern::Any => None,
         HostPattern::Exact(name) => Some(name.to_string()),
@@ -185,7 +206,7 @@ fn add(site: &mut Site, hub: &mut ws::Hub, route: &Route, config: &Config) -> io
             };
             put(&pattern, Box::new(Files::new(options)))
         }
-        Action::Websocket(settings) => put(&pattern, Box::new(websocket(settings, hub))),
+        Action::Websocket(settings) => put(&pattern, Box::new(websocket(settings, hub, upgrades))),
         // Refused by `config` until it is built.
         Action::Proxy(_) => Ok(()),
     }
@@ -214,7 +235,7 @@ fn welcome_page(page: &welcome::Page, config: &Config) -> io::Result<Respond> {
 }
 
 /// A pattern as the router reads it.
-fn pattern(path: &PathPattern) -> String {
+pub(super) fn pattern(path: &PathPattern) -> String {
     let mut out = String::new();
     for part in path.parts.iter() {
         match part {

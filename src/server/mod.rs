@@ -2,8 +2,10 @@
 
 mod admin;
 mod app;
+mod attend;
 mod build;
 mod peers;
+mod reload;
 mod run;
 mod session;
 pub mod settings;
@@ -13,10 +15,12 @@ pub mod tls;
 mod upgrade;
 pub mod welcome;
 
+pub use admin::AdminRequest;
 #[doc(hidden)]
 pub use app::Tape;
 pub use app::{Message, Note, Worker};
-pub use run::{RunError, Server};
+pub use reload::{Difference, Order, Reload, ReloadError, difference};
+pub use run::{RunError, Server, Setup};
 pub use session::Session;
 pub use shared::Shared;
 pub use tick::Tick;

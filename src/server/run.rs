@@ -3,14 +3,16 @@
 //! One listening socket per address, shared by all workers (duplicated); one count of connections for all. A worker is a thread
 //! with one reactor. The library starts them here, when told to, and installs no signal handler and no logger: the binary does.
 
+use super::AdminRequest;
 use super::admin;
 use super::app::{Message, Role, Survey, Worker};
+use super::attend::{self, Spot};
 use super::build::{self, Protocols};
 use super::session::Session;
 use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
 use super::tick::Tick;
-use super::tls::{self, Store, Tickets, TlsError};
+use super::tls::{self, Loaded, Store, Tickets, TlsError};
 use crate::guard::Clients;
 use crate::observe::{Format, LogQueue};
 use crate::reactor::net::os::{OsListener, calendar};
@@ -87,27 +89,42 @@ fn advice(at: &Address, error: &io::Error) -> String {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    handles: Vec<Handle<Message>>,
+    pub(super) handles: Vec<Handle<Message>>,
     workers: Workers,
     /// The metrics port: its reactor outlives the workers', so that it can tell of their end.
     admin: Option<(Handle<Message>, Workers)>,
-    addresses: Vec<Address>,
-    shared: Shared,
-    tls: Option<Certificates>,
+    /// As configured, and as it came out.
+    pub(super) addresses: Vec<(Address, Address)>,
+    pub(super) shared: Shared,
+    pub(super) tls: Option<Certificates>,
+    /// What it lives by.
+    pub(super) config: Config,
+}
+
+/// What a server is given beside its configuration.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// Where the access log goes; without it there is none.
+    pub access: Option<LogQueue>,
+    /// Sockets that listen already, handed over by a supervisor: each is used for the configured address that it has. What is
+    /// not configured is left alone, and said.
+    pub inherited: Vec<OsListener>,
+    /// The admin socket, and where what is asked for there goes.
+    pub admin: Option<(OsListener, mpsc::Sender<AdminRequest>)>,
 }
 
 /// What handshakes are played by, and what it takes to replace that.
 #[derive(Debug)]
-struct Certificates {
-    store: Arc<Store>,
-    tickets: Tickets,
+pub(super) struct Certificates {
+    pub(super) store: Arc<Store>,
+    pub(super) tickets: Tickets,
 }
 
 impl Certificates {
-    fn load(settings: &Tls) -> Result<Certificates, Vec<TlsError>> {
+    pub(super) fn load(settings: &Tls) -> Result<(Certificates, Loaded), Vec<TlsError>> {
         let tickets = Tickets::new().map_err(tls::no_randomness)?;
         let loaded = tls::load(settings, calendar(), &tickets)?;
-        Ok(Certificates { store: Arc::new(Store::new(loaded.config)), tickets })
+        Ok((Certificates { store: Arc::new(Store::new(loaded.config.clone())), tickets }, loaded))
     }
 }
 
@@ -115,19 +132,31 @@ impl Server {
     /// Binds every address, then starts the workers. What fails is told before anything serves. `access`: where the access log
     /// goes; without it there is none.
     pub fn start(config: &Config, access: Option<LogQueue>) -> Result<Server, RunError> {
+        Server::start_with(config, Setup { access, ..Setup::default() })
+    }
+
+    /// The same, with what a supervisor hands over and orders.
+    pub fn start_with(config: &Config, setup: Setup) -> Result<Server, RunError> {
+        let Setup { access, mut inherited, admin } = setup;
         let mut listeners = Vec::new();
         for listener in config.http_listeners() {
-            listeners.push((if listener.tls { Role::Https } else { Role::Http }, bind(&listener.address)?));
+            let socket = bind(&mut inherited, &listener.address)?;
+            listeners.push((Spot::of(&listener), socket));
         }
         for (number, (at, ..)) in build::tcp_services(config).enumerate() {
-            listeners.push((Role::Tcp(ServiceId(number as u16)), bind(at)?));
+            let role = Role::Tcp(ServiceId(number as u16));
+            listeners.push((Spot { address: at.clone(), role }, bind(&mut inherited, at)?));
         }
-        let metrics = metrics_listener(config)?;
-        let tls = match listeners.iter().any(|(role, _)| *role == Role::Https) {
+        let metrics = metrics_listener(config, &mut inherited)?;
+        for unused in inherited.iter().filter_map(|listener| address(listener).ok()) {
+            log::warn!("{unused} was handed over, but nothing is configured there: it is not served");
+        }
+        let tls = match listeners.iter().any(|(spot, _)| spot.role == Role::Https) {
             true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
             false => None,
         };
-        let addresses = listeners.iter().map(|(_, listener)| address(listener)).collect::<io::Result<_>>();
+        let at = |(spot, socket): &(Spot, OsListener)| Ok((spot.address.clone(), address(socket)?));
+        let addresses = listeners.iter().map(at).collect::<io::Result<_>>();
         let count = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
@@ -138,10 +167,15 @@ impl Server {
             admin: None,
             addresses: addresses.map_err(RunError::Start)?,
             shared: Shared::new(config, count, access),
-            tls,
+            tls: None,
+            config: config.clone(),
         };
+        if let Some((certificates, loaded)) = tls {
+            server.shared.set_certificates(&loaded.expiries);
+            server.tls = Some(certificates);
+        }
         server
-            .start_workers(config, count, &listeners, metrics)
+            .start_workers(config, count, &listeners, metrics, admin)
             .inspect_err(|_| server.stop())
             .map_err(RunError::Start)?;
         Ok(server)
@@ -151,13 +185,14 @@ impl Server {
         &mut self,
         config: &Config,
         count: usize,
-        listeners: &[(Role, OsListener)],
+        listeners: &[(Spot, OsListener)],
         metrics: Option<OsListener>,
+        orders: Option<(OsListener, mpsc::Sender<AdminRequest>)>,
     ) -> io::Result<()> {
         for number in 0..count {
             let mut cloned = Vec::new();
-            for (role, listener) in listeners {
-                cloned.push((*role, listener.try_clone()?));
+            for (spot, socket) in listeners {
+                cloned.push((spot.clone(), socket.try_clone()?));
             }
             let (config, shared) = (config.clone(), self.shared.clone());
             let tls = self.tls.as_ref().map(|tls| tls.store.clone());
@@ -168,10 +203,10 @@ impl Server {
             // It has just started: its mailbox is as good as empty.
             let _ = handle.post(Message::Peers(self.handles.clone()));
         }
-        if let Some(listener) = metrics {
+        if metrics.is_some() || orders.is_some() {
             let mut workers = Workers::default();
             let (config, shared) = (config.clone(), self.shared.clone());
-            let work = move || admin(&config, &shared, count, listener);
+            let work = move || admin(&config, &shared, count, metrics, orders);
             let handle = start_worker(&mut workers, "metrics".into(), work)?;
             self.admin = Some((handle, workers));
         }
@@ -183,14 +218,15 @@ impl Server {
     pub fn reload_tls(&self, settings: &Tls) -> Result<(), Vec<TlsError>> {
         if let Some(certificates) = &self.tls {
             let loaded = tls::load(settings, calendar(), &certificates.tickets)?;
+            self.shared.set_certificates(&loaded.expiries);
             certificates.store.replace(loaded.config);
         }
         Ok(())
     }
 
     /// Where it listens; a port 0 has become the one that was chosen.
-    pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<Address> {
+        self.addresses.iter().map(|(_, at)| at.clone()).collect()
     }
 
     /// What its workers share.
@@ -257,10 +293,10 @@ fn start_worker(
 ) -> io::Result<Handle<Message>> {
     let (to, from) = mpsc::channel();
     workers.start(name, move || match build() {
-        Ok(mut reactor) => {
+        Ok(reactor) => {
             // Whoever started us waits for this.
             let _ = to.send(Ok(reactor.handle()));
-            reactor.run()
+            attend::run(reactor)
         }
         Err(error) => {
             let _ = to.send(Err(error));
@@ -274,7 +310,7 @@ fn worker(
     config: &Config,
     shared: &Shared,
     (number, count): (usize, usize),
-    listeners: Vec<(Role, OsListener)>,
+    listeners: Vec<(Spot, OsListener)>,
     tls: Option<Arc<Store>>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
@@ -291,14 +327,12 @@ fn worker(
     }
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);
-    for (role, listener) in listeners {
-        let id = reactor.add_listener(listener)?;
-        reactor.app_mut().roles.push((id, role));
+    for (spot, socket) in listeners {
+        let id = reactor.add_listener(socket)?;
+        reactor.app_mut().listen(id, spot);
     }
-    if config.metrics.enable || count > 1 {
-        // There is room: the table is empty.
-        let _ = reactor.with_app(|_, cx| cx.spawn(Session::Tick(Tick::new())));
-    }
+    // There is room: the table is empty.
+    let _ = reactor.with_app(|_, cx| cx.spawn(Session::Tick(Tick::new())));
     Ok(reactor)
 }
 
@@ -307,13 +341,15 @@ fn admin(
     config: &Config,
     shared: &Shared,
     number: usize,
-    listener: OsListener,
+    metrics: Option<OsListener>,
+    orders: Option<(OsListener, mpsc::Sender<AdminRequest>)>,
 ) -> io::Result<Reactor<Worker, OsNet>> {
+    let (socket, orders) = orders.unzip();
     let mut net = OsNet::new()?;
     let mut unlogged = shared.clone();
     (unlogged.access, unlogged.clients) = (None, Arc::new(Clients::new(0)));
     let worker = Worker::new(
-        Protocols::http(admin::site(config, shared)?),
+        Protocols::http(admin::site(config, shared, orders)?),
         &unlogged,
         number,
         Format::Off,
@@ -321,8 +357,12 @@ fn admin(
     );
     let mut reactor =
         Reactor::new(worker, net, Settings { max_connections: ADMIN_CONNECTIONS, ..Settings::default() });
-    let id = reactor.add_listener(listener)?;
-    reactor.app_mut().roles.push((id, Role::Http));
+    let handle = reactor.handle();
+    reactor.app_mut().post_through(handle);
+    for listener in metrics.into_iter().chain(socket) {
+        let id = reactor.add_listener(listener)?;
+        reactor.app_mut().roles.push((id, Role::Http));
+    }
     Ok(reactor)
 }
 
@@ -332,7 +372,11 @@ fn seed(net: &mut OsNet) -> [u8; 32] {
     seed
 }
 
-fn bind(at: &Address) -> Result<OsListener, RunError> {
+/// One of those that were handed over, or a new one.
+pub(super) fn bind(inherited: &mut Vec<OsListener>, at: &Address) -> Result<OsListener, RunError> {
+    if let Some(found) = inherited.iter().position(|one| address(one).is_ok_and(|here| here == *at)) {
+        return Ok(inherited.swap_remove(found));
+    }
     let bound = match at {
         Address::Tcp(at) => OsListener::tcp(*at),
         Address::Unix(path) => OsListener::unix(path, 0o660),
@@ -341,11 +385,14 @@ fn bind(at: &Address) -> Result<OsListener, RunError> {
 }
 
 /// The metrics port is 9090 for everybody unless somebody says otherwise: then one that is taken is no reason not to serve.
-fn metrics_listener(config: &Config) -> Result<Option<OsListener>, RunError> {
+fn metrics_listener(
+    config: &Config,
+    inherited: &mut Vec<OsListener>,
+) -> Result<Option<OsListener>, RunError> {
     if !config.metrics.enable {
         return Ok(None);
     }
-    match bind(&Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port))) {
+    match bind(inherited, &Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port))) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if config.metrics.port_was_set => Err(error),
         Err(error) => {
@@ -355,7 +402,7 @@ fn metrics_listener(config: &Config) -> Result<Option<OsListener>, RunError> {
     }
 }
 
-fn address(listener: &OsListener) -> io::Result<Address> {
+pub(super) fn address(listener: &OsListener) -> io::Result<Address> {
     Ok(match listener.local_addr()? {
         Target::Tcp(at) => Address::Tcp(at),
         Target::Unix(path) => Address::Unix(path),

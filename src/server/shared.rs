@@ -2,11 +2,13 @@
 
 use super::session::STATES;
 use super::settings::Config;
+use super::tls::Expiry;
 use crate::guard::{Budget, Clients};
-use crate::observe::{Hub, LogQueue};
+use crate::observe::{Hub, LogQueue, Reloads};
 use crate::reactor::Gauge;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One value a process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +24,9 @@ pub struct Shared {
     /// Where lines of the access log go.
     pub access: Option<LogQueue>,
     draining: Arc<AtomicBool>,
+    max_connections: Arc<AtomicUsize>,
+    reloads: Arc<Mutex<Reloads>>,
+    certificates: Arc<Mutex<Vec<(String, u64)>>>,
 }
 
 impl Shared {
@@ -34,7 +39,45 @@ impl Shared {
             hub: Arc::new(Hub::new(workers, STATES)),
             access,
             draining: Arc::default(),
+            max_connections: Arc::new(AtomicUsize::new(config.server.max_connections)),
+            reloads: Arc::default(),
+            certificates: Arc::default(),
         }
+    }
+
+    /// The most connections there may be.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections.load(Ordering::Relaxed)
+    }
+
+    /// What all workers share of the limits, from now on.
+    pub(super) fn set_limits(&self, config: &Config) {
+        self.max_connections.store(config.server.max_connections, Ordering::Relaxed);
+        self.clients.set_limit(config.limits.per_client_connections);
+        self.budget.set_limit(config.limits.memory);
+    }
+
+    /// What came of reloads.
+    pub fn reloads(&self) -> Reloads {
+        *self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count_reload(&self, applied: bool, now: SystemTime) {
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        match applied {
+            true => (reloads.applied, reloads.applied_at) = (reloads.applied + 1, seconds(now)),
+            false => reloads.refused += 1,
+        }
+    }
+
+    /// Certificates in use: the file and when it expires, in seconds since 1970.
+    pub fn certificates(&self) -> Vec<(String, u64)> {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_certificates(&self, expiries: &[Expiry]) {
+        let all = expiries.iter().map(|one| (one.path.display().to_string(), seconds(one.not_after)));
+        *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = all.collect();
     }
 
     /// No new clients are to be sent here.
@@ -45,4 +88,8 @@ impl Shared {
     pub(super) fn begin_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -237,7 +237,7 @@ impl Client {
         }
     }
 
-    /// The client has ended; the program calls it in [`App::on_close`](crate::reactor::App::on_close).
+    /// The client has ended; the program calls it in [`App::on_close`].
     pub fn on_close(mut self, reason: Reason, token: Token, host: &mut dyn Host) {
         let mut cork = Cork::default();
         let inner = &mut *self.0;

@@ -113,7 +113,7 @@ pub struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// The client's name, for [`Note`]s; it outlives connections.
+    /// The client's name, for [`Note`](crate::reactor::App::Note)s; it outlives connections.
     pub fn token(&self) -> Token {
         self.token
     }

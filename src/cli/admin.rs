@@ -1,0 +1,110 @@
+//! The admin socket: where it is, and `evenkeel reload`, which speaks to it.
+
+use super::args::Options;
+use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, World, load};
+use crate::config::Env;
+use crate::reactor::OsListener;
+use crate::server::settings::Config;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Whoever may open it may order the server about.
+const MODE: u32 = 0o600;
+/// A reload may have to wait for a disk and for every worker.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// More than any answer has.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// Where it may be: as configured, or in the first runtime folder that there is.
+fn places(config: &Config, env: &dyn Env) -> Vec<PathBuf> {
+    if let Some(path) = &config.server.admin_socket {
+        return vec![path.clone()];
+    }
+    let mut places = Vec::new();
+    if let Some(folder) = env.var("RUNTIME_DIRECTORY") {
+        places.extend(
+            folder.to_str().and_then(|all| all.split(':').next()).map(|one| Path::new(one).join(SOCKET)),
+        );
+    }
+    places.push(Path::new("/run/evenkeel").join(SOCKET));
+    if let Some(folder) = env.var("XDG_RUNTIME_DIR") {
+        places.push(Path::new(&folder).join("evenkeel-admin.sock"));
+    }
+    places
+}
+
+const SOCKET: &str = "admin.sock";
+
+/// Opens it. One that was asked for and cannot be had is an error; without one that was not, signals still work.
+pub(super) fn listen(config: &Config, env: &dyn Env) -> io::Result<Option<OsListener>> {
+    let places = places(config, env);
+    for path in &places {
+        match OsListener::unix(path, MODE) {
+            Ok(listener) => {
+                log::info!("admin socket: {}", path.display());
+                return Ok(Some(listener));
+            }
+            Err(error) if config.server.admin_socket.is_some() => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("server.admin_socket {}: {error}", path.display()),
+                ));
+            }
+            Err(error) => log::debug!("no admin socket at {}: {error}", path.display()),
+        }
+    }
+    Ok(None)
+}
+
+/// `evenkeel reload`.
+pub(super) fn reload(options: &Options, world: &mut World<'_>) -> u8 {
+    // What is wrong with the file is said here, and nobody is troubled with it.
+    let config = match load(options, None, world) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    let places = places(&config, world.env);
+    let mut failed = None;
+    for path in &places {
+        match UnixStream::connect(path) {
+            Ok(stream) => return order(stream, world),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && failed.is_some() => {}
+            Err(error) => failed = Some((path, error)),
+        }
+    }
+    let Some((path, error)) = failed else { return EXIT_FAILED };
+    let hint = "is the server running, and as which user? `kill -HUP` reloads it, too";
+    let _ = writeln!(world.stderr, "error: no server answers at {}: {error}; {hint}", path.display());
+    if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED }
+}
+
+fn order(stream: UnixStream, world: &mut World<'_>) -> u8 {
+    match ask(stream) {
+        Ok((true, text)) => {
+            let _ = write!(world.stdout, "{text}");
+            EXIT_FINE
+        }
+        Ok((false, text)) => {
+            let _ = write!(world.stderr, "error: {text}");
+            EXIT_FAILED
+        }
+        Err(error) => {
+            let _ = writeln!(world.stderr, "error: the server did not answer: {error}");
+            EXIT_FAILED
+        }
+    }
+}
+
+fn ask(mut stream: UnixStream) -> io::Result<(bool, String)> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let request = "POST /reload HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, text) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok((head.starts_with("HTTP/1.1 200 "), text.to_owned()))
+}

@@ -1,0 +1,216 @@
+//! A server that runs: signals, reloads, the drain, and words for the service manager.
+
+use super::logs::Logs;
+use super::systemd::{self, Watchdog};
+use crate::config::Loaded;
+use crate::reactor::net::os::Stopwatch;
+use crate::server::settings::Config;
+use crate::server::{AdminRequest, Server};
+use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// When a drain first says what it waits for, and how often then.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
+const DRAIN_REPORT: Duration = Duration::from_secs(5);
+/// How long workers may take to tell what they hold.
+const SURVEY_PATIENCE: Duration = Duration::from_millis(200);
+
+/// What a signal, or somebody at the admin socket, asks for.
+pub(super) enum Asked {
+    /// To finish what is under way, and end.
+    End,
+    /// To begin new log files.
+    Reopen,
+    /// To say what there is.
+    Summary,
+    /// To read the configuration again.
+    Reload(Option<AdminRequest>),
+}
+
+/// A running server and what it takes to look after it.
+pub(super) struct Supervisor<'a> {
+    pub server: &'a mut Server,
+    pub wakes: &'a mpsc::Receiver<Asked>,
+    pub logs: &'a Logs,
+    pub config: Config,
+    /// Reads all layers again: all that is wrong, or the new configuration.
+    pub reread: &'a mut dyn FnMut() -> Result<Loaded, Vec<String>>,
+}
+
+impl Supervisor<'_> {
+    /// Drains on the first signal, stops on the second; says what it waits for. Returns when every worker has ended.
+    pub(super) fn run(&mut self) {
+        let mut watchdog = Watchdog::new();
+        systemd::ready("serving");
+        loop {
+            watchdog.look(Some(&self.server.shared().hub));
+            match self.wakes.recv_timeout(watchdog.interval()) {
+                Ok(Asked::End) => break,
+                Ok(Asked::Reopen) => self.logs.reopen(),
+                Ok(Asked::Summary) => log::info!("{}", self.server.survey(SURVEY_PATIENCE)),
+                Ok(Asked::Reload(from)) => self.reload(from),
+                Err(_) if self.server.is_finished() => return,
+                Err(_) => {}
+            }
+        }
+        self.drain(&mut watchdog);
+    }
+
+    fn reload(&mut self, from: Option<AdminRequest>) {
+        systemd::reloading();
+        let outcome = self.reload_all();
+        self.server.count_reload(outcome.is_ok());
+        match &outcome {
+            Ok(what) => what.lines().for_each(|line| log::info!("reload: {line}")),
+            Err(what) => {
+                what.lines()
+                    .for_each(|line| log::error!("reload refused, the old configuration stays: {line}"));
+            }
+        }
+        let status =
+            if outcome.is_ok() { "serving; reloaded" } else { "serving; the last reload was refused" };
+        systemd::ready(status);
+        if let Some(from) = from {
+            from.answer(outcome);
+        }
+    }
+
+    /// All of it or nothing. Lines that say what changed, or why not.
+    fn reload_all(&mut self) -> Result<String, String> {
+        let lines = |all: Vec<String>| all.into_iter().map(|line| line + "\n").collect::<String>();
+        let loaded = (self.reread)().map_err(lines)?;
+        let warnings: String =
+            loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        let config = loaded.config;
+        let reload = self.server.prepare(&config).map_err(|error| format!("{error}\n"))?;
+        let mut changes = reload.difference().live.clone();
+        // The only other thing that can fail, and the last: a log file that cannot be opened.
+        let log = self.logs.reload(&self.config.log, &config.log);
+        log.map_err(|error| format!("the access log cannot be opened: {error}\n"))?;
+        let applied = self.server.apply(reload);
+        self.config = config;
+        if let Err(error) = applied {
+            changes.push(format!("not whole: {error}"));
+        }
+        if changes.is_empty() {
+            changes.push("nothing is different; certificates and files were read again".into());
+        }
+        Ok(warnings + &lines(changes))
+    }
+
+    fn drain(&mut self, watchdog: &mut Watchdog) {
+        let (lag, limit) = (self.config.server.drain_lag, self.config.server.drain_timeout);
+        let server = &*self.server;
+        let begin = format!("draining: {} connections, at most {} s", server.connections(), limit.as_secs());
+        log::info!("{begin}");
+        systemd::stopping(&begin);
+        server.turn_unready();
+        if self.lag(lag, watchdog) {
+            server.stop();
+            return;
+        }
+        server.drain(limit);
+        let watch = Stopwatch::start();
+        let mut report_at = FIRST_REPORT;
+        while !server.is_finished() {
+            watchdog.look(None);
+            match self.wakes.recv_timeout(Duration::from_millis(20)) {
+                Ok(Asked::End) => {
+                    log::warn!("a second signal: {} connections are cut", server.connections());
+                    server.stop();
+                    return;
+                }
+                Ok(asked) => self.too_late(asked),
+                Err(_) => {}
+            }
+            if watch.elapsed() >= report_at {
+                report_at += DRAIN_REPORT;
+                let waits = server.survey(SURVEY_PATIENCE).to_string();
+                log::info!("draining for {} s, waiting for {waits}", watch.elapsed().as_secs());
+                systemd::status(&format!("draining, waiting for {waits}"));
+            }
+        }
+        log::info!("drained in {} ms", watch.elapsed().as_millis());
+    }
+
+    /// Listeners stay open for so long. True if somebody cannot wait.
+    fn lag(&self, lag: Duration, watchdog: &mut Watchdog) -> bool {
+        let watch = Stopwatch::start();
+        while let Some(left) = lag.checked_sub(watch.elapsed()).filter(|left| !left.is_zero()) {
+            watchdog.look(None);
+            match self.wakes.recv_timeout(left.min(watchdog.interval())) {
+                Ok(Asked::End) => return true,
+                Ok(asked) => self.too_late(asked),
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    /// What can still be asked for while it drains.
+    fn too_late(&self, asked: Asked) {
+        match asked {
+            Asked::Reopen => self.logs.reopen(),
+            Asked::Summary => log::info!("{}", self.server.survey(SURVEY_PATIENCE)),
+            Asked::Reload(Some(from)) => from.answer(Err("the server is draining\n".into())),
+            Asked::Reload(None) => log::error!("reload refused: the server is draining"),
+            Asked::End => {}
+        }
+    }
+}
+
+/// Ctrl-C by `ctrlc`; what a service manager sends by `signal-hook`. SIGPIPE is ignored by Rust's runtime.
+pub(super) fn signals(to: mpsc::Sender<Asked>) -> Result<(), Box<dyn std::error::Error>> {
+    let interrupt = to.clone();
+    ctrlc::set_handler(move || {
+        let _ = interrupt.send(Asked::End);
+    })?;
+    let (mut woken, wakes) = UnixStream::pair()?;
+    let mut flags = Vec::new();
+    for signal in [SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2] {
+        let flag = Arc::new(AtomicBool::new(false));
+        // The flag first: whoever is woken finds it raised.
+        signal_hook::flag::register(signal, flag.clone())?;
+        signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+        flags.push((signal, flag));
+    }
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        // A read that fails (a signal came between, the kernel was short of something) must not be the end of listening.
+        while woken.read(&mut [0; 16]).is_ok_and(|n| n > 0) || wait_a_little() {
+            for (signal, flag) in &flags {
+                if flag.swap(false, Ordering::AcqRel) {
+                    let _ = to.send(match *signal {
+                        SIGUSR1 => Asked::Reopen,
+                        SIGUSR2 => Asked::Summary,
+                        SIGHUP => Asked::Reload(None),
+                        _ => Asked::End,
+                    });
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// After a read that failed, so that one that fails for ever costs nothing.
+fn wait_a_little() -> bool {
+    std::thread::sleep(Duration::from_millis(50));
+    true
+}
+
+/// What is asked for at the admin socket comes in among the signals.
+pub(super) fn requests(to: mpsc::Sender<Asked>) -> std::io::Result<mpsc::Sender<AdminRequest>> {
+    let (requests, from) = mpsc::channel();
+    std::thread::Builder::new().name("admin".into()).spawn(move || {
+        for request in from {
+            if to.send(Asked::Reload(Some(request))).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(requests)
+}

@@ -1,0 +1,84 @@
+//! What a worker does between turns, with its reactor at hand: it carries out orders.
+
+use super::app::{Role, Worker};
+use super::build;
+use super::reload::Order;
+use super::settings::{Address, Listener};
+use crate::reactor::{ListenerId, OsNet, Reactor, Turn};
+use std::io;
+
+/// An address and what its connections speak.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    /// As configured.
+    pub address: Address,
+    pub role: Role,
+}
+
+impl Spot {
+    pub(super) fn of(listener: &Listener) -> Spot {
+        Spot { address: listener.address.clone(), role: if listener.tls { Role::Https } else { Role::Http } }
+    }
+}
+
+/// Turns until drained or stopped.
+pub(super) fn run(mut reactor: Reactor<Worker, OsNet>) -> io::Result<()> {
+    while reactor.turn(None)? != Turn::Finished {
+        if !reactor.app().orders.is_empty() {
+            carry_out(&mut reactor);
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn carry_out(reactor: &mut Reactor<Worker, OsNet>) {
+    for order in std::mem::take(&mut reactor.app_mut().orders) {
+        let done = order.done.clone();
+        // Whoever ordered it may have stopped waiting.
+        let _ = done.send(reload(reactor, order).map_err(|error| error.to_string()));
+    }
+}
+
+/// The site is built first, since only that can fail; it was built once already, by whoever sent the order.
+fn reload(reactor: &mut Reactor<Worker, OsNet>, order: Order) -> io::Result<()> {
+    let config = &order.config;
+    reactor.app_mut().live_by(config)?;
+    if let Some(store) = order.tls {
+        reactor.app_mut().serve_tls(store);
+    }
+    reactor.set_settings(build::reactor_settings(config));
+    let mut outcome = Ok(());
+    for (spot, socket) in order.listeners {
+        match reactor.add_listener(socket) {
+            Ok(id) => reactor.app_mut().listen(id, spot),
+            Err(error) => outcome = Err(error),
+        }
+    }
+    let wanted: Vec<Spot> = config.http_listeners().iter().map(Spot::of).collect();
+    for (id, spot) in reactor.app().spots.clone() {
+        match wanted.iter().find(|one| one.address == spot.address) {
+            _ if matches!(spot.role, Role::Tcp(_)) => {}
+            Some(one) => reactor.app_mut().listen(id, one.clone()),
+            None => {
+                reactor.remove_listener(id);
+                reactor.app_mut().forget(id);
+            }
+        }
+    }
+    outcome
+}
+
+impl Worker {
+    /// Connections of this listener are served from now on as the spot says.
+    pub(super) fn listen(&mut self, id: ListenerId, spot: Spot) {
+        self.forget(id);
+        self.roles.push((id, spot.role));
+        self.spots.push((id, spot));
+    }
+
+    fn forget(&mut self, id: ListenerId) {
+        self.roles.retain(|(one, _)| *one != id);
+        self.spots.retain(|(one, _)| *one != id);
+    }
+}

@@ -1,0 +1,264 @@
+//! Another configuration for a running server.
+//!
+//! 1. [`Server::prepare`] compares, and makes everything that could fail: sockets are bound, certificates and keys read and judged,
+//!    the routes built once. What cannot change while running is refused by name. Nothing has changed until then.
+//! 2. [`Server::apply`] hands it out. Each worker takes it over between two turns: connections and exchanges under way go on,
+//!    WebSockets above all. A listener that is gone is accepted until nobody waits, then closed; its connections live on.
+
+use super::app::Message;
+use super::attend::Spot;
+use super::build::{self, Protocols};
+use super::run::{Certificates, RunError, Server, bind};
+use super::settings::{Address, Config, Listener, Route};
+use super::tls::{self, Loaded, Store, TlsError};
+use crate::reactor::net::os::{OsListener, calendar};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// How long workers may take to carry out an order, in all. One that takes longer does it later all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What one worker is told to live by.
+#[derive(Debug)]
+pub struct Order {
+    pub(super) config: Config,
+    pub(super) listeners: Vec<(Spot, OsListener)>,
+    pub(super) tls: Option<Arc<Store>>,
+    pub(super) done: mpsc::Sender<Result<(), String>>,
+}
+
+/// What is different between two configurations, a line each.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// What is applied while running.
+    pub live: Vec<String>,
+    /// What needs a restart.
+    pub frozen: Vec<String>,
+}
+
+/// Why a configuration was not taken over. The old one is in force, whole.
+#[derive(Debug)]
+pub enum ReloadError {
+    /// These changes need a restart.
+    Frozen(Vec<String>),
+    /// Certificates or keys cannot be used.
+    Tls(Vec<TlsError>),
+    /// A new address cannot be listened on.
+    Listen(RunError),
+    /// A route cannot be built, or sockets cannot be shared.
+    Build(io::Error),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReloadError::Frozen(changes) => {
+                write!(f, "this cannot change while running; restart to apply it: {}", changes.join("; "))
+            }
+            ReloadError::Tls(errors) => {
+                let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                f.write_str(&all.join("; "))
+            }
+            ReloadError::Listen(error) => error.fmt(f),
+            ReloadError::Build(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
+/// A configuration that can be taken over: everything that may fail has been done.
+#[derive(Debug)]
+pub struct Reload {
+    config: Config,
+    difference: Difference,
+    /// Clones of the new sockets, for each worker.
+    listeners: Vec<Vec<(Spot, OsListener)>>,
+    addresses: Vec<(Address, Address)>,
+    tls: Option<NewTls>,
+}
+
+#[derive(Debug)]
+enum NewTls {
+    /// For the store that is there.
+    Replace(Loaded),
+    /// There was none.
+    First(Certificates, Loaded),
+}
+
+impl Reload {
+    /// What is different.
+    pub fn difference(&self) -> &Difference {
+        &self.difference
+    }
+}
+
+impl Server {
+    /// Reads and makes all that another configuration needs; see the module page.
+    ///
+    /// # Errors
+    /// All that was found; then nothing has changed.
+    pub fn prepare(&self, config: &Config) -> Result<Reload, ReloadError> {
+        let difference = difference(&self.config, config);
+        if !difference.frozen.is_empty() {
+            return Err(ReloadError::Frozen(difference.frozen));
+        }
+        Protocols::new(config, 0, 1).map_err(ReloadError::Build)?;
+        let wanted = config.http_listeners();
+        let tls = match (wanted.iter().any(|listener| listener.tls), &self.tls) {
+            (false, _) => None,
+            (true, Some(old)) => {
+                let loaded = tls::load(&config.tls, calendar(), &old.tickets).map_err(ReloadError::Tls)?;
+                Some(NewTls::Replace(loaded))
+            }
+            (true, None) => {
+                let (new, loaded) = Certificates::load(&config.tls).map_err(ReloadError::Tls)?;
+                Some(NewTls::First(new, loaded))
+            }
+        };
+        let old = self.config.http_listeners();
+        let mut listeners: Vec<Vec<_>> = self.handles.iter().map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for listener in wanted {
+            if old.iter().any(|one| one.address == listener.address) {
+                continue;
+            }
+            let socket = bind(&mut Vec::new(), &listener.address).map_err(ReloadError::Listen)?;
+            let at = super::run::address(&socket).map_err(ReloadError::Build)?;
+            addresses.push((listener.address.clone(), at));
+            for worker in &mut listeners {
+                let clone = socket.try_clone().map_err(ReloadError::Build)?;
+                worker.push((Spot::of(&listener), clone));
+            }
+        }
+        Ok(Reload { config: config.clone(), difference, listeners, addresses, tls })
+    }
+
+    /// Takes it over, and waits until every worker has. `Err` names what went wrong after all: the rest is in force.
+    pub fn apply(&mut self, reload: Reload) -> Result<(), String> {
+        let Reload { config, listeners, addresses, tls, .. } = reload;
+        let mut first = None;
+        match tls {
+            Some(NewTls::Replace(loaded)) => {
+                self.shared.set_certificates(&loaded.expiries);
+                if let Some(old) = &self.tls {
+                    old.store.replace(loaded.config);
+                }
+            }
+            Some(NewTls::First(new, loaded)) => {
+                self.shared.set_certificates(&loaded.expiries);
+                first = Some(new.store.clone());
+                self.tls = Some(new);
+            }
+            None => {}
+        }
+        self.shared.set_limits(&config);
+        let (done, outcomes) = mpsc::channel();
+        let mut waiting = 0;
+        for (handle, listeners) in self.handles.iter().zip(listeners) {
+            let order = Order { config: config.clone(), listeners, tls: first.clone(), done: done.clone() };
+            // A full mailbox is one of a worker that hangs; it is told below.
+            waiting += usize::from(handle.post(Message::Reload(Box::new(order))).is_ok());
+        }
+        drop(done);
+        let missed = self.handles.len() - waiting;
+        let mut wrong: Vec<String> = Vec::new();
+        for _ in 0..waiting {
+            match outcomes.recv_timeout(PATIENCE) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => wrong.push(error),
+                Err(_) => wrong.push("a worker has not answered yet".into()),
+            }
+        }
+        wrong.extend((0..missed).map(|_| "a worker has too much waiting".to_owned()));
+        let wanted = config.http_listeners();
+        let is_tcp = |at: &Address| config.tcp.iter().any(|one| one.listen == *at);
+        self.addresses.retain(|(at, _)| is_tcp(at) || wanted.iter().any(|one| one.address == *at));
+        self.addresses.extend(addresses);
+        self.config = config;
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+    }
+
+    /// Tells metrics what came of a reload.
+    pub fn count_reload(&self, applied: bool) {
+        self.shared.count_reload(applied, calendar());
+    }
+}
+
+macro_rules! fields {
+    ($out:expr, $old:ident, $new:ident: $($section:ident.$field:ident)+) => {$(
+        if $old.$section.$field != $new.$section.$field {
+            let name = concat!(stringify!($section), ".", stringify!($field));
+            $out.push(format!("{name}: {:?} -> {:?}", $old.$section.$field, $new.$section.$field));
+        }
+    )+};
+}
+
+/// What is different.
+pub fn difference(old: &Config, new: &Config) -> Difference {
+    let mut out = Difference::default();
+    fields!(out.live, old, new:
+        server.max_connections server.read_timeout server.write_timeout server.idle_timeout
+        server.drain_timeout server.drain_lag server.header_server server.trusted_proxies
+        limits.head_size limits.head_fields limits.head_timeout limits.body_size limits.body_rate
+        limits.send_rate limits.memory limits.per_client_connections limits.requests_per_second limits.burst
+        tls.enable tls.cert tls.key tls.min_version tls.certificates tls.client_ca
+        log.level log.access log.access_path
+    );
+    fields!(out.frozen, old, new:
+        server.workers server.buffer_size server.admin_socket metrics.enable metrics.host metrics.port
+    );
+    if old.tcp != new.tcp {
+        out.frozen.push("[[tcp]]: changed".into());
+    }
+    if old.upstreams != new.upstreams {
+        out.frozen.push("[[upstream]]: changed".into());
+    }
+    listeners(&mut out, &old.http_listeners(), &new.http_listeners());
+    routes(&mut out.live, &old.routes, &new.routes);
+    out
+}
+
+fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
+    let find = |all: &[Listener], at: &Address| all.iter().find(|one| one.address == *at).cloned();
+    for one in new {
+        match find(old, &one.address) {
+            None => out.live.push(format!("listener {}: added", one.address)),
+            Some(was) if was.proxy_protocol != one.proxy_protocol => {
+                out.frozen.push(format!("listener {}: proxy_protocol", one.address));
+            }
+            Some(was) if was.tls != one.tls => {
+                out.live.push(format!(
+                    "listener {}: TLS {}",
+                    one.address,
+                    if one.tls { "on" } else { "off" }
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for one in old {
+        if find(new, &one.address).is_none() {
+            out.live.push(format!("listener {}: removed", one.address));
+        }
+    }
+}
+
+/// Routes are the same where host, path and methods are.
+fn routes(out: &mut Vec<String>, old: &[Route], new: &[Route]) {
+    let same = |a: &Route, b: &Route| a.host == b.host && a.path == b.path && a.methods == b.methods;
+    for one in new {
+        match old.iter().find(|was| same(was, one)) {
+            None => out.push(format!("route {}: added", build::pattern(&one.path))),
+            Some(was) if was != one => out.push(format!("route {}: changed", build::pattern(&one.path))),
+            Some(_) => {}
+        }
+    }
+    for was in old {
+        if !new.iter().any(|one| same(was, one)) {
+            out.push(format!("route {}: removed", build::pattern(&was.path)));
+        }
+    }
+}

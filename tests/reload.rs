@@ -1,0 +1,243 @@
+//! A running server takes over another configuration, or refuses it whole. On real sockets, with the binary.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
+
+/// Longer than anything here takes; whoever waits longer fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("evenkeel-reload-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Running {
+    folder: Folder,
+    child: Child,
+    at: SocketAddr,
+    log: BufReader<ChildStderr>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A configuration with these lines in `[server]`, these in other sections, and this body at `/`.
+fn config(server: &str, others: &str, body: &str) -> String {
+    format!(
+        "[server]\nhost = \"127.0.0.1\"\nport = 0\nworkers = 2\nadmin_socket = \"admin.sock\"\n{server}\n\
+         [metrics]\nenable = false\n{others}\n[[route]]\npath = \"/\"\nrespond = \"{body}\"\n"
+    )
+}
+
+impl Running {
+    fn start(name: &str, text: &str) -> Running {
+        let folder = Folder::new(name);
+        let file = folder.write("evenkeel.toml", text);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        let mut child =
+            command.arg("-c").arg(file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
+        let at = at.parse().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Running { folder, child, at, log }
+    }
+
+    /// `evenkeel reload` with this as the file now.
+    fn reload(&self, text: &str) -> Output {
+        let file = self.folder.write("evenkeel.toml", text);
+        Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("reload").arg("-c").arg(file).output().unwrap()
+    }
+
+    fn reload_well(&self, text: &str) -> String {
+        let output = self.reload(text);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn await_log(&mut self, words: &str) -> String {
+        let mut log = String::new();
+        loop {
+            let before = log.len();
+            assert!(self.log.read_line(&mut log).unwrap() > 0, "no {words:?} in the log:\n{log}");
+            if log[before..].contains(words) {
+                return log.split_off(before);
+            }
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        connect(self.at)
+    }
+}
+
+fn connect(at: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// One request on a connection that is kept: head and body of the answer, whose length it states.
+fn get(stream: &mut TcpStream) -> String {
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    answer(stream)
+}
+
+fn answer(stream: &mut TcpStream) -> String {
+    let mut got = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&got).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("content-length").then_some(value)
+            });
+            if body.len() >= length.unwrap().parse().unwrap() {
+                return text;
+            }
+        }
+        match stream.read(&mut chunk).unwrap() {
+            0 => panic!("the end, after {text:?}"),
+            n => got.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
+
+#[test]
+fn routes_limits_and_fields_change_on_a_connection_that_stays_open() {
+    let server = Running::start("routes", &config("", "", "one"));
+    let mode = std::fs::metadata(server.folder.0.join("admin.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut stream = server.connect();
+    assert!(get(&mut stream).ends_with("one"));
+    let said = server.reload_well(&config("header_server = false", "", "two"));
+    assert!(
+        said.contains("server.header_server: true -> false") && said.contains("route /: changed"),
+        "{said}"
+    );
+    let answer = get(&mut stream);
+    assert!(answer.ends_with("two") && !answer.contains("evenkeel"), "{answer}");
+    let said = server.reload_well(&config("", "[limits]\nhead_fields = 1", "two"));
+    assert!(said.contains("limits.head_fields: 100 -> 1"), "{said}");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n").unwrap();
+    assert!(self::answer(&mut stream).starts_with("HTTP/1.1 431 "));
+}
+
+#[test]
+fn sighup_reloads_too_and_says_in_the_log_what_changed() {
+    let mut server = Running::start("sighup", &config("", "", "one"));
+    let mut stream = server.connect();
+    assert!(get(&mut stream).ends_with("one"));
+    server.folder.write("evenkeel.toml", &config("", "", "two"));
+    kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
+    server.await_log("route /: changed");
+    assert!(get(&mut stream).ends_with("two"));
+}
+
+#[test]
+fn a_broken_file_is_refused_and_the_server_runs_on() {
+    let mut server = Running::start("broken", &config("", "", "one"));
+    let mut stream = server.connect();
+    server.folder.write("evenkeel.toml", &config("prot = 1", "", "two"));
+    kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
+    let line = server.await_log("refused");
+    assert!(line.contains("prot") && line.contains("evenkeel.toml:6:1"), "{line}");
+    assert!(get(&mut stream).ends_with("one"));
+    assert!(get(&mut server.connect()).ends_with("one"));
+}
+
+#[test]
+fn what_cannot_change_while_running_is_refused_by_name_and_then_nothing_is_applied() {
+    let server = Running::start("frozen", &config("", "", "one"));
+    let mut stream = server.connect();
+    let output = server.reload(&config("", "", "two").replace("workers = 2", "workers = 3"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("server.workers: 2 -> 3") && said.contains("restart"), "{said}");
+    assert!(get(&mut stream).ends_with("one"));
+}
+
+#[test]
+fn listeners_come_and_go_and_connections_of_one_that_went_live_on() {
+    let path = |server: &Running, name: &str| server.folder.0.join(name);
+    let server = Running::start("listeners", &config("", "", "one"));
+    let mut old = server.connect();
+    assert!(get(&mut old).ends_with("one"));
+    // The one of `[server]` goes, and a Unix socket comes.
+    let with = |name: &str, body: &str| {
+        config("", &format!("[[listener]]\naddress = \"unix:{name}\""), body)
+            .replace("host = \"127.0.0.1\"\nport = 0\n", "")
+    };
+    let socket = path(&server, "new.sock");
+    let said = server.reload_well(&with(socket.to_str().unwrap(), "two"));
+    assert!(said.contains("new.sock: added") && said.contains("127.0.0.1:0: removed"), "{said}");
+    assert!(get(&mut old).ends_with("two"), "its connections live on");
+    let refused = TcpStream::connect(server.at).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let mut new = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    new.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    new.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("two"), "{text}");
+    // An address that cannot be had: nothing changes.
+    let output = server.reload(&with("/nonexistent/x.sock", "three"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(get(&mut old).ends_with("two"));
+}
+
+#[test]
+fn the_log_changes_its_level_its_form_and_its_place() {
+    let mut server = Running::start("log", &config("", "[log]\naccess = \"off\"", "one"));
+    let mut stream = server.connect();
+    get(&mut stream);
+    let place = server.folder.0.join("access.log");
+    let log = format!("[log]\nlevel = \"debug\"\naccess = \"json\"\naccess_path = \"{}\"", place.display());
+    server.reload_well(&config("", &log, "one"));
+    get(&mut stream);
+    drop(stream);
+    server.await_log("closed in");
+    drop(get(&mut server.connect()));
+    kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();
+    server.child.wait().unwrap();
+    let text = std::fs::read_to_string(&place).unwrap();
+    assert!(text.lines().count() == 2 && text.starts_with('{'), "{text}");
+}
+
+#[test]
+fn without_a_server_the_command_says_so() {
+    let folder = Folder::new("nobody");
+    let file = folder.write("evenkeel.toml", &config("", "", "one"));
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("reload").arg("-c").arg(file).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("no server answers at"), "{said}");
+}
