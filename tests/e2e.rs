@@ -232,7 +232,7 @@ fn sigterm_under_load_loses_no_request_that_was_being_answered() {
     draining.store(true, Ordering::SeqCst);
     server.signal(Signal::TERM);
     let waits = server.await_log("waiting for");
-    assert!(waits.contains("1 http body"), "{waits:?}");
+    assert!(waits.contains("1 http_body"), "{waits:?}");
     upload.write_all(b"67890").unwrap();
     let Came::Whole(text) = answer(&mut upload) else { panic!("the upload was lost") };
     assert!(text.contains("connection: close"), "{text:?}");

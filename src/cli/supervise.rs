@@ -51,7 +51,7 @@ impl Supervisor<'_> {
             match self.wakes.recv_timeout(watchdog.interval()) {
                 Ok(Asked::End) => break,
                 Ok(Asked::Reopen) => self.logs.reopen(),
-                Ok(Asked::Summary) => log::info!("{}", self.server.survey(SURVEY_PATIENCE)),
+                Ok(Asked::Summary) => self.summary(),
                 Ok(Asked::Reload(from)) => self.reload(from),
                 Err(_) if self.server.is_finished() => return,
                 Err(_) => {}
@@ -151,11 +151,17 @@ impl Supervisor<'_> {
         false
     }
 
+    fn summary(&self) {
+        let survey = self.server.survey(SURVEY_PATIENCE);
+        log::info!("{survey}");
+        survey.summaries.iter().flat_map(|text| text.lines()).for_each(|line| log::info!("{line}"));
+    }
+
     /// What can still be asked for while it drains.
     fn too_late(&self, asked: Asked) {
         match asked {
             Asked::Reopen => self.logs.reopen(),
-            Asked::Summary => log::info!("{}", self.server.survey(SURVEY_PATIENCE)),
+            Asked::Summary => self.summary(),
             Asked::Reload(Some(from)) => from.answer(Err("the server is draining\n".into())),
             Asked::Reload(None) => log::error!("reload refused: the server is draining"),
             Asked::End => {}

@@ -258,6 +258,7 @@ settings! {
     log.level: Kind::Choice(log::LevelFilter::WORDS), env "LOG_LEVEL", flag "--log-level";
     log.access: Kind::Choice(AccessFormat::WORDS);
     log.access_path: Kind::Path("-");
+    log.debug_peers: Kind::Networks;
 }
 
 #[cfg(test)]

@@ -99,6 +99,12 @@ impl Connection {
         self.state
     }
 
+    /// Bytes of memory that it holds for a request or an answer under way.
+    pub fn held(&self) -> usize {
+        let held = |exchange: &Exchange| exchange.head.capacity() + exchange.body.capacity();
+        self.exchange.as_deref().map_or(0, |exchange| size_of::<Exchange>() + held(exchange))
+    }
+
     /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
     pub fn on_data<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
         let mut on = On { room: cx.room(), peer: cx.peer(), app, cx };

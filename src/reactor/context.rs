@@ -172,21 +172,6 @@ pub struct End<R> {
     pub reason: R,
 }
 
-/// A connection as [`AppCx::survey`] shows it.
-#[derive(Clone, Copy, Debug)]
-pub struct Surveyed<'a, S> {
-    /// Its name.
-    pub token: Token,
-    /// Its protocol machine.
-    pub session: &'a S,
-    /// Who it is.
-    pub peer: Peer,
-    /// Where the transport stands.
-    pub phase: Phase,
-    /// Bytes in memory that wait for the peer.
-    pub backlog: usize,
-}
-
 /// A session that was asked for and is not in the tables yet.
 pub(super) enum Birth<A: App> {
     Spawn(Token, A::Session),
@@ -476,14 +461,6 @@ impl<A: App> AppCx<'_, A> {
     /// The reactor's own counters.
     pub fn counters(&self) -> &super::turn::Counters {
         &self.core.counters
-    }
-
-    /// Every connection. Walks the whole table.
-    pub fn survey(&self) -> impl Iterator<Item = Surveyed<'_, A::Session>> {
-        self.core.ports.iter().filter_map(|(token, port)| {
-            let session = self.sessions.get(token.index())?.as_ref()?;
-            Some(Surveyed { token, session, peer: port.peer, phase: port.phase, backlog: port.backlog() })
-        })
     }
 }
 

@@ -41,6 +41,7 @@ pub mod port;
 mod pump;
 mod room;
 mod secure;
+mod survey;
 mod table;
 #[cfg(feature = "tls")]
 mod tls;
@@ -54,8 +55,7 @@ mod worker;
 
 pub use accept::Gauge;
 pub use context::{
-    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Pressure, Session, Step, StepOf, Surveyed,
-    Timer,
+    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Pressure, Session, Step, StepOf, Timer,
 };
 pub use handle::Handle;
 pub use input::Input;
@@ -66,6 +66,7 @@ pub use net::{
 pub use outbox::Part;
 pub use outcome::{CloseHow, Failure, Fault, Io, Op, PortReason, TlsFault};
 pub use port::{Phase, Settings};
+pub use survey::Surveyed;
 pub use tls::{TlsInfo, TlsSide};
 pub use token::{ListenerId, Millis, Token};
 pub use turn::{Counters, Reactor, Turn};

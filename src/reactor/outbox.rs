@@ -253,6 +253,17 @@ impl Outbox {
         self.memory
     }
 
+    /// Bytes of memory that are held for what waits: buffers, itself, and its part of what others send, too.
+    pub fn held(&self) -> usize {
+        let held = |segment: &Segment| match segment {
+            Segment::Bytes(buffer) => buffer.capacity(),
+            Segment::Part(Part::Shared(bytes, _)) => bytes.len() / Arc::strong_count(bytes).max(1),
+            Segment::Part(Part::Static(_) | Part::File(..)) => 0,
+        };
+        let own = size_of::<Outbox>() + self.segments.capacity() * size_of::<Segment>();
+        own + self.segments.iter().map(held).sum::<usize>()
+    }
+
     /// A file waits.
     pub fn has_file(&self) -> bool {
         self.file_bytes > 0

@@ -185,6 +185,9 @@ pub struct Port<R> {
     pub(super) reason: Option<R>,
 }
 
+/// What rustls and we hold for an idle TLS connection, about.
+const TLS: usize = 4 << 10;
+
 /// Yes-or-no facts of a port, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flags(u16);
@@ -243,6 +246,13 @@ impl<R> Port<R> {
     /// Bytes in memory that wait for the peer.
     pub(super) fn backlog(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.memory())
+    }
+
+    /// Bytes of memory that are held for it beside its slot.
+    pub(super) fn held(&self) -> usize {
+        let inbox = self.inbox.as_ref().map_or(0, |inbox| inbox.capacity());
+        let outbox = self.outbox.as_ref().map_or(0, |outbox| outbox.held());
+        inbox + outbox + self.tls.as_ref().map_or(0, |_| TLS)
     }
 
     /// So much waits, or a file, that no more may be made.

@@ -214,6 +214,11 @@ impl<A: App, N: Net> Reactor<A, N> {
         &mut self.core.settings
     }
 
+    /// The clock, as it was read in the last turn.
+    pub fn now(&self) -> Millis {
+        self.core.now
+    }
+
     /// Plain counts.
     pub fn counters(&self) -> &Counters {
         &self.core.counters

@@ -3,17 +3,22 @@
 use super::attend::Spot;
 use super::build::{self, Protocols, Upgrades};
 use super::peers::Peers;
+use super::relief::Relief;
 use super::reload::Order;
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
 use super::tls::Store;
-use crate::guard::{Clients, Share, Slow};
+use crate::guard::{Clients, Slow};
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::{
-    AccessLog, DropPolicy, Entry, Format, Lag, Publisher, Reason, Refusal, RequestIds, Tally, request_id,
+    AccessLog, DropPolicy, Entry, Format, Handshake, Lag, Lifecycle, Publisher, Reason, Refusal, RequestIds,
+    Tally, request_id, summary,
 };
-use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
+use crate::reactor::{
+    Admit, App, AppCx, CloseHow, End, Event, Fault, Handle, ListenerId, Millis, Op, Peer, Phase, TlsFault,
+    TlsSide, Token,
+};
 use crate::wire::http::Version;
 use crate::{tcp, ws};
 use std::collections::BTreeMap;
@@ -66,6 +71,8 @@ pub enum Message {
 pub struct Survey {
     /// How many connections are in each state.
     pub states: BTreeMap<&'static str, usize>,
+    /// A text about each worker: see [`summary`].
+    pub summaries: Vec<String>,
 }
 
 impl std::fmt::Display for Survey {
@@ -97,7 +104,10 @@ pub struct Worker {
     log: AccessLog,
     ids: RequestIds,
     clients: Arc<Clients>,
-    share: Share,
+    pub(super) relief: Relief,
+    pub(super) lifecycle: Lifecycle,
+    number: usize,
+    shared: Shared,
     publisher: Publisher,
     lag: Lag,
     /// Certificates, if any listener speaks TLS.
@@ -144,7 +154,10 @@ impl Worker {
             log,
             ids: RequestIds::new(seed),
             clients: shared.clients.clone(),
-            share: shared.budget.share(),
+            relief: Relief::new(shared.budget.share()),
+            lifecycle: Lifecycle::default(),
+            number,
+            shared: shared.clone(),
             publisher: Publisher::new(shared.hub.clone(), number),
             lag: Lag::default(),
             tls: None,
@@ -181,7 +194,45 @@ impl Worker {
         self.site.replace(site);
         self.log.flush();
         self.log.set_format(build::format(config));
+        self.lifecycle = Lifecycle::new(config.log.debug_peers.clone());
         Ok(())
+    }
+
+    /// A session's state, to be handed to [`lived`](Self::lived) after a call: none unless its life is written.
+    #[inline]
+    pub(super) fn before(&self, session: &Session, peer: &Peer) -> Option<usize> {
+        self.lifecycle.wants(peer).then(|| session.state(Phase::Open)).flatten()
+    }
+
+    /// A call is over: writes the state that it led to.
+    #[cold]
+    pub(super) fn lived(&self, before: usize, now: &Session, token: Token, peer: &Peer) {
+        let Some(now) = now.state(Phase::Open).filter(|now| *now != before) else { return };
+        self.lifecycle.note(token, peer, format_args!("{} -> {}", STATES[before], STATES[now]));
+    }
+
+    /// A connection was accepted or connected, and TLS agreed where there is TLS; or an operation failed.
+    pub(super) fn heard(&mut self, event: &Event<Note>, secure: bool, token: Token, peer: &Peer) {
+        match event {
+            Event::Open => {
+                if secure {
+                    self.publisher.tally.handshake(Handshake::Done);
+                }
+                self.lifecycle.note(
+                    token,
+                    peer,
+                    format_args!("open{}", if secure { " over TLS" } else { "" }),
+                );
+            }
+            Event::Failed(failure) => {
+                if failure.op == Op::Handshake {
+                    self.publisher.tally.handshake(handshake(failure.fault));
+                }
+                let name = failure.fault.name();
+                self.lifecycle.note(token, peer, format_args!("{:?} failed: {name}", failure.op));
+            }
+            Event::Eof | Event::Drained | Event::Timeout(_) | Event::Drain | Event::Note(..) => {}
+        }
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -202,11 +253,26 @@ impl Worker {
         self.site.set_post(Arc::new(post));
     }
 
-    fn survey(cx: &AppCx<'_, Worker>) -> Survey {
+    fn survey(&self, cx: &AppCx<'_, Worker>) -> Survey {
         let mut survey = Survey::default();
         for state in cx.survey().filter_map(|row| row.session.state(row.phase)) {
             *survey.states.entry(STATES[state]).or_default() += 1;
         }
+        let rows = cx.survey().filter_map(|row| {
+            let state = STATES[row.session.state(row.phase)?];
+            Some(summary::Row { token: row.token, peer: row.peer, state, age_ms: None, backlog: row.held })
+        });
+        let totals = summary::Totals {
+            worker: self.number,
+            timers: cx.timers(),
+            buffer_bytes: cx.buffers_held() as u64,
+            memory_held: self.shared.budget.held(),
+            memory_budget: self.shared.budget.limit(),
+            connections: self.shared.gauge.get() as u64,
+            max_connections: self.shared.max_connections() as u64,
+            draining: cx.draining(),
+        };
+        survey.summaries.push(summary::summary(rows, &totals));
         survey
     }
 
@@ -237,6 +303,10 @@ impl App for Worker {
         let Some((_, role)) = self.roles.iter().find(|(id, _)| *id == listener) else {
             return Admit::Refuse(CloseHow::Reset);
         };
+        if self.relief.is_over() {
+            self.publisher.tally.refused(Refusal::Memory);
+            return Admit::Refuse(CloseHow::Reset);
+        }
         if !self.clients.enter(peer) {
             self.publisher.tally.refused(Refusal::ClientConnections);
             return Admit::Refuse(CloseHow::Reset);
@@ -260,7 +330,7 @@ impl App for Worker {
             Message::Late(late) => cx.notify(late.to, Note::Late(late)),
             Message::Survey(to) => {
                 // Whoever asked may have stopped waiting.
-                let _ = to.send(Worker::survey(cx));
+                let _ = to.send(self.survey(cx));
             }
             Message::Reload(order) => self.orders.push(*order),
             Message::Peers(handles) => self.peers.meet(handles),
@@ -285,7 +355,8 @@ impl App for Worker {
         if let Some(tape) = &mut self.tape {
             tape.closes.push(reason);
         }
-        log::debug!("{token} {peer}: closed in {}: {}", phase.name(), reason.label());
+        let lifecycle = &self.lifecycle;
+        lifecycle.note(token, &peer, format_args!("closed in {}: {}", phase.name(), reason.label()));
     }
 
     fn on_turn(&mut self, cx: &mut AppCx<'_, Self>) {
@@ -301,8 +372,10 @@ impl App for Worker {
         self.peers.post();
         self.log.flush();
         if self.publisher.is_due(cx.now()) {
-            self.share.report(cx.buffers_held() as u64);
+            self.relief.weigh(cx);
             self.publish(cx);
+        } else {
+            self.relief.report(cx);
         }
     }
 }
@@ -333,6 +406,19 @@ impl Service for Worker {
         }
         if let Some(tape) = &mut self.tape {
             tape.exchanges.push((done.status, done.head.is_some(), done.closing));
+        }
+    }
+}
+
+/// How a handshake that did not end well is counted.
+fn handshake(fault: Fault) -> Handshake {
+    match fault {
+        Fault::Tls(TlsFault::NotTls) => Handshake::NotTls,
+        Fault::Tls(TlsFault::Alert | TlsFault::Protocol | TlsFault::Certificate) => Handshake::Failed,
+        Fault::TimedOut => Handshake::TimedOut,
+        Fault::Tls(TlsFault::Truncated) | Fault::Reset | Fault::BrokenPipe => Handshake::PeerLeft,
+        Fault::Refused | Fault::Unreachable | Fault::Exhausted | Fault::Truncated | Fault::Other => {
+            Handshake::Failed
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a worker does between turns, with its reactor at hand: it carries out orders.
 
 use super::app::{Role, Worker};
-use super::build;
 use super::reload::Order;
 use super::settings::{Address, Listener};
+use super::{build, relief};
 use crate::reactor::{ListenerId, OsNet, Reactor, Turn};
 use std::io;
 
@@ -24,6 +24,9 @@ impl Spot {
 /// Turns until drained or stopped.
 pub(super) fn run(mut reactor: Reactor<Worker, OsNet>) -> io::Result<()> {
     while reactor.turn(None)? != Turn::Finished {
+        if reactor.app().relief.is_due(reactor.now()) {
+            relief::relieve(&mut reactor);
+        }
         if !reactor.app().orders.is_empty() {
             carry_out(&mut reactor);
         }

@@ -205,7 +205,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         limits.head_size limits.head_fields limits.head_timeout limits.body_size limits.body_rate
         limits.send_rate limits.memory limits.per_client_connections limits.requests_per_second limits.burst
         tls.enable tls.cert tls.key tls.min_version tls.certificates tls.client_ca
-        log.level log.access log.access_path
+        log.level log.access log.access_path log.debug_peers
     );
     fields!(out.frozen, old, new:
         server.workers server.buffer_size server.admin_socket metrics.enable metrics.host metrics.port

@@ -13,12 +13,11 @@ use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
 use super::tick::Tick;
 use super::tls::{self, Loaded, Store, Tickets, TlsError};
-use crate::guard::Clients;
-use crate::observe::{Format, LogQueue};
+use crate::guard::{Budget, Clients};
+use crate::observe::{Format, Lifecycle, LogQueue};
 use crate::reactor::net::os::{OsListener, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
 use crate::tcp::ServiceId;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -264,11 +263,13 @@ impl Server {
             let _ = handle.post(Message::Survey(to.clone()));
         }
         drop(to);
-        let mut states: BTreeMap<_, usize> = BTreeMap::new();
+        let mut all = Survey::default();
         while let Ok(survey) = from.recv_timeout(patience) {
-            survey.states.into_iter().for_each(|(state, n)| *states.entry(state).or_default() += n);
+            survey.states.into_iter().for_each(|(state, n)| *all.states.entry(state).or_default() += n);
+            all.summaries.extend(survey.summaries);
         }
-        Survey { states }
+        all.summaries.sort();
+        all
     }
 
     /// Every worker has ended.
@@ -325,6 +326,7 @@ fn worker(
     if let Some(store) = tls {
         reactor.app_mut().serve_tls(store);
     }
+    reactor.app_mut().lifecycle = Lifecycle::new(config.log.debug_peers.clone());
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);
     for (spot, socket) in listeners {
@@ -348,6 +350,8 @@ fn admin(
     let mut net = OsNet::new()?;
     let mut unlogged = shared.clone();
     (unlogged.access, unlogged.clients) = (None, Arc::new(Clients::new(0)));
+    // Whoever looks after a full server must get in.
+    unlogged.budget = Budget::new(u64::MAX);
     let worker = Worker::new(
         Protocols::http(admin::site(config, shared, orders)?),
         &unlogged,

@@ -99,6 +99,34 @@ impl reactor::Session for Session {
     type App = Worker;
 
     fn on_data(&mut self, input: &mut Input<'_>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
+        let before = app.before(self, &cx.peer());
+        let step = self.take_data(input, app, cx);
+        if let Some(before) = before {
+            app.lived(before, self, cx.me(), &cx.peer());
+        }
+        step
+    }
+
+    fn on_event(&mut self, event: Event<Note>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
+        if matches!(event, Event::Open | Event::Failed(_)) && !matches!(self, Session::Tick(_)) {
+            app.heard(&event, cx.tls().is_some(), cx.me(), &cx.peer());
+        }
+        let before = app.before(self, &cx.peer());
+        let step = self.take_event(event, app, cx);
+        if let Some(before) = before {
+            app.lived(before, self, cx.me(), &cx.peer());
+        }
+        step
+    }
+}
+
+impl Session {
+    fn take_data(
+        &mut self,
+        input: &mut Input<'_>,
+        app: &mut Worker,
+        cx: &mut Cx<'_, Worker>,
+    ) -> Step<Reason> {
         match self {
             Session::Http(connection) => {
                 let outcome = connection.on_data(input, app, cx);
@@ -116,7 +144,7 @@ impl reactor::Session for Session {
         }
     }
 
-    fn on_event(&mut self, event: Event<Note>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
+    fn take_event(&mut self, event: Event<Note>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
         match self {
             Session::Tick(tick) => tick.on_event(&event, app, cx),
             Session::Http(_) if matches!(event, Event::Failed(NOT_TLS)) => {

@@ -270,11 +270,18 @@ pub struct Log {
     pub access: AccessFormat,
     /// Where the access log goes: `None` for standard output (`"-"`), or a file that is appended to.
     pub access_path: Option<PathBuf>,
+    /// Peers whose connections' lives are logged, whatever the level. Default none.
+    pub debug_peers: Arc<[IpNet]>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Log { level: log::LevelFilter::Info, access: AccessFormat::Combined, access_path: None }
+        Log {
+            level: log::LevelFilter::Info,
+            access: AccessFormat::Combined,
+            access_path: None,
+            debug_peers: Arc::default(),
+        }
     }
 }
 

@@ -143,6 +143,7 @@ layers! {
     log_level: "log.level", file "\"warn\"" = "warn", env "DEBUG" = "debug", own "off" = "off", flag "trace" = "trace";
     log_access: "log.access", file "\"json\"" = "json", own "off" = "off";
     log_access_path: "log.access_path", file "\"/a\"" = "/a", own "/b" = "/b";
+    log_debug_peers: "log.debug_peers", file "[\"10.0.0.1/8\"]" = "10.0.0.0/8", own "192.0.2.1/32" = "192.0.2.1/32";
 }
 
 #[test]
@@ -150,6 +151,30 @@ fn every_setting_has_a_test_of_its_layers() {
     for setting in SETTINGS {
         assert!(TESTED.contains(&setting.key), "{}", setting.key);
     }
+}
+
+#[test]
+fn a_reload_notices_a_change_of_each_setting() {
+    let other = |setting: &Setting| {
+        let now = (setting.get)(&Config::default());
+        let texts =
+            ["1", "2", "1KiB", "1s", "true", "false", "127.0.0.9", "::1", "/a", "1.3", "debug", "json"];
+        let values = texts.iter().filter_map(|text| setting.kind.read_text(text, Bare::Refused).ok());
+        let networks = setting.kind.read_text("192.0.2.0/24", Bare::Refused).ok();
+        values.chain(networks).find(|value| *value != now).unwrap_or_else(|| panic!("{}", setting.key))
+    };
+    for setting in SETTINGS {
+        let (old, mut new) = (Config::default(), Config::default());
+        (setting.set)(&mut new, other(setting));
+        assert_ne!(old, new, "{}", setting.key);
+        let difference = crate::server::difference(&old, &new);
+        let named = |all: &[String]| {
+            let at = ["server.host", "server.port"].contains(&setting.key);
+            all.iter().any(|line| line.starts_with(setting.key) || at && line.starts_with("listener "))
+        };
+        assert!(named(&difference.live) || named(&difference.frozen), "{}: {difference:?}", setting.key);
+    }
+    assert_eq!(crate::server::difference(&Config::default(), &Config::default()), Default::default());
 }
 
 #[test]

@@ -1,0 +1,240 @@
+//! Each setting has its effect: a server by a configuration, on real sockets, and what its clients see. What a reload changes is
+//! shown in `reload.rs` too; certificates in `tls.rs` and `tls_os.rs`.
+
+use evenkeel::config::{self, Flags, Source};
+use evenkeel::server::Server;
+use evenkeel::server::settings::{Address, Config};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes; whoever waits longer fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn configured(text: &str) -> Config {
+    let source = Source::new("test.toml", text.into(), "".into());
+    config::load(Some(&source), &BTreeMap::<String, String>::new(), &Flags::default()).unwrap().config
+}
+
+struct Running(Option<Server>, SocketAddr);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let server = self.0.take().unwrap();
+        server.stop();
+        server.wait().unwrap();
+    }
+}
+
+/// A server on any port, with these lines in `[server]` and these after it.
+fn serve(server: &str, others: &str) -> Running {
+    let metrics = if others.contains("[metrics]") { "" } else { "[metrics]\nenable = false\n" };
+    let routes = "[[route]]\npath = \"/*\"\nrespond = \"all well\"\n";
+    let host = if server.contains("host") { "" } else { "host = \"127.0.0.1\"\n" };
+    let config = configured(&format!("[server]\n{host}port = 0\n{server}\n{others}\n{metrics}{routes}"));
+    let server = Server::start(&config, None).unwrap();
+    let Address::Tcp(at) = server.addresses()[0] else { panic!("a TCP address") };
+    Running(Some(server), at)
+}
+
+impl Running {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.1).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// All that comes until the server closes, and after how long.
+    fn tell(&self, bytes: &[u8]) -> (String, Duration) {
+        let mut stream = self.connect();
+        let began = Instant::now();
+        stream.write_all(bytes).unwrap();
+        let mut got = Vec::new();
+        // A reset ends it as well.
+        let _ = stream.read_to_end(&mut got);
+        (String::from_utf8_lossy(&got).into_owned(), began.elapsed())
+    }
+}
+
+const LAST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const SHORT: Duration = Duration::from_millis(150);
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("")
+}
+
+/// Not before this, and long before the default.
+fn about(took: Duration) {
+    assert!(took >= SHORT && took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn host_and_port_say_where_it_listens() {
+    let server = serve("host = \"127.0.0.2\"", "");
+    assert_eq!(server.1.ip().to_string(), "127.0.0.2");
+    assert_ne!(server.1.port(), 0);
+    assert_eq!(status(&server.tell(LAST).0), "200");
+}
+
+#[test]
+fn workers_is_the_number_of_threads() {
+    let server = serve("workers = 3", "");
+    let survey = server.0.as_ref().unwrap().survey(PATIENCE);
+    assert_eq!(survey.summaries.len(), 3);
+}
+
+#[test]
+fn header_server_is_sent_or_not() {
+    assert!(serve("", "").tell(LAST).0.contains("evenkeel"));
+    assert!(!serve("header_server = false", "").tell(LAST).0.contains("evenkeel"));
+}
+
+#[test]
+fn read_timeout_ends_a_connection_that_says_nothing() {
+    about(serve("read_timeout = \"200ms\"", "").tell(b"").1);
+}
+
+#[test]
+fn idle_timeout_ends_a_connection_between_requests() {
+    let (answer, took) = serve("idle_timeout = \"200ms\"", "").tell(GET);
+    assert_eq!(status(&answer), "200");
+    about(took);
+}
+
+#[test]
+fn head_timeout_ends_a_head_that_is_never_whole() {
+    let (answer, took) = serve("", "[limits]\nhead_timeout = \"200ms\"").tell(b"GET / HT");
+    assert_eq!(status(&answer), "408");
+    about(took);
+}
+
+#[test]
+fn write_timeout_ends_a_connection_that_takes_nothing() {
+    let body = "x".repeat(1 << 20);
+    let route = format!("[[route]]\npath = \"/big\"\nrespond = \"{body}\"\n");
+    let server = serve("write_timeout = \"200ms\"", &route);
+    let mut stream = server.connect();
+    stream.write_all(&b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n".repeat(64)).unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    let began = Instant::now();
+    let gone = || server.0.as_ref().unwrap().connections() == 0;
+    while !gone() {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    about(began.elapsed() + Duration::from_millis(50));
+}
+
+#[test]
+fn head_size_and_head_fields_bound_a_head() {
+    let server = serve("", "[limits]\nhead_size = \"1KiB\"\nhead_fields = 3");
+    let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", "a".repeat(1200));
+    assert!(["414", "431"].contains(&status(&server.tell(long.as_bytes()).0)));
+    let many = b"GET / HTTP/1.1\r\nhost: a\r\na: b\r\nc: d\r\nconnection: close\r\n\r\n";
+    assert_eq!(status(&server.tell(many).0), "431");
+    assert_eq!(status(&server.tell(LAST).0), "200");
+}
+
+#[test]
+fn body_size_bounds_a_body() {
+    let post =
+        |n: usize| format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {n}\r\n\r\n");
+    let server = serve("", "[limits]\nbody_size = \"1KiB\"");
+    assert_eq!(status(&server.tell(post(1025).as_bytes()).0), "413");
+    assert_eq!(status(&server.tell((post(1024) + &"x".repeat(1024)).as_bytes()).0), "200");
+}
+
+#[test]
+fn per_client_connections_bounds_one_client() {
+    let server = serve("", "[limits]\nper_client_connections = 1");
+    let mut first = server.connect();
+    first.write_all(GET).unwrap();
+    first.read_exact(&mut [0; 12]).unwrap();
+    assert_eq!(server.tell(LAST).0, "", "the second is refused");
+}
+
+#[test]
+fn max_connections_makes_the_next_one_wait() {
+    let server = serve("max_connections = 1", "");
+    let mut first = server.connect();
+    first.write_all(GET).unwrap();
+    first.read_exact(&mut [0; 12]).unwrap();
+    let mut second = server.connect();
+    second.write_all(LAST).unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+    let waits = second.read(&mut [0; 1]).unwrap_err();
+    assert!(matches!(waits.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    drop(first);
+    second.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut text = String::new();
+    second.read_to_string(&mut text).unwrap();
+    assert_eq!(status(&text), "200", "it is served in the end");
+}
+
+#[test]
+fn over_the_memory_budget_largest_backlogs_are_cut_newcomers_refused_and_it_recovers() {
+    let body = "x".repeat(200 << 10);
+    let route = format!(
+        "[limits]\nmemory = \"2MiB\"\nper_client_connections = 0\n[[route]]\npath = \"/big\"\nrespond = \"{body}\"\n"
+    );
+    let server = serve("workers = 1", &route);
+    let shared = server.0.as_ref().unwrap().shared().clone();
+    // Each asks for far more than the kernel takes, and reads nothing.
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = server.connect();
+        let _ = stream.write_all(&b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100));
+        slow.push(stream);
+    }
+    let began = Instant::now();
+    let reason = evenkeel::observe::Reason::MemoryBudget;
+    loop {
+        let tally = shared.hub.total();
+        let cut: u64 = tally.closes().filter(|(_, why, _)| *why == reason).map(|(.., n)| n).sum();
+        if cut > 0 {
+            break;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "nobody is cut; {} of {}",
+            shared.budget.held(),
+            shared.budget.limit()
+        );
+        std::thread::yield_now();
+    }
+    drop(slow);
+    while shared.budget.held() > shared.budget.limit() / 2 {
+        assert!(began.elapsed() < PATIENCE, "{} held", shared.budget.held());
+        std::thread::yield_now();
+    }
+    assert_eq!(status(&server.tell(LAST).0), "200");
+}
+
+#[test]
+fn metrics_host_and_port_say_where_the_page_is() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = serve("", &format!("[metrics]\nhost = \"127.0.0.1\"\nport = {}\n", free.port()));
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(free).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    assert!(get("/metrics").contains("evenkeel_"));
+    assert_eq!(status(&get("/readyz")), "200");
+    assert_eq!(status(&get("/reload")), "404");
+    server.0.as_ref().unwrap().turn_unready();
+    assert_eq!(status(&get("/readyz")), "503");
+    assert_eq!(status(&get("/livez")), "200");
+    let mut order = TcpStream::connect(free).unwrap();
+    order
+        .write_all(b"POST /reload HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    order.read_to_string(&mut text).unwrap();
+    assert_eq!(status(&text), "404", "orders are taken through the admin socket only");
+}
