@@ -259,8 +259,8 @@ fn raw_bytes_are_echoed_and_a_line_from_one_reaches_all_others_on_every_worker()
 
     let mut lines: Vec<_> = (0..12).map(|_| BufReader::new(dial(tcp_at(&server, 2)))).collect();
     // A connection that was accepted by the kernel may not be a member yet: it is once what it says is heard by somebody.
-    for n in 1..lines.len() {
-        lines[n].get_mut().write_all(format!("{n}\n").as_bytes()).unwrap();
+    for (n, line) in lines.iter_mut().enumerate().skip(1) {
+        line.get_mut().write_all(format!("{n}\n").as_bytes()).unwrap();
     }
     let mut here = HashSet::new();
     let mut line = String::new();

@@ -189,3 +189,27 @@ fn a_reload_shows_the_new_certificate_and_disturbs_no_connection_and_a_broken_on
     ask(&mut keep_alive(&served)).unwrap();
     ask(&mut old).unwrap();
 }
+
+#[test]
+fn a_websocket_of_the_welcome_site_is_echoed_over_tls_and_a_room_heard() {
+    use tungstenite::Message;
+    let served = serve("wss");
+    let dial = |path: &str| {
+        let stream = TcpStream::connect(served.at).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let config = client_config(&[&rustls::version::TLS13]);
+        let tls = rustls::ClientConnection::new(config, name()).unwrap();
+        let url = format!("wss://localhost:{}{path}", served.at.port());
+        tungstenite::client(url, rustls::StreamOwned::new(tls, stream)).unwrap().0
+    };
+    let mut echo = dial("/echo");
+    for message in [Message::text("héllo"), Message::binary(vec![7; 200_000])] {
+        echo.send(message.clone()).unwrap();
+        assert!(echo.read().unwrap() == message);
+    }
+    let (mut one, mut other) = (dial("/rooms/x"), dial("/rooms/x"));
+    one.send(Message::text("hello")).unwrap();
+    assert_eq!(other.read().unwrap(), Message::text("hello"));
+    one.close(None).unwrap();
+    assert!(matches!(one.read(), Ok(Message::Close(_))));
+}
