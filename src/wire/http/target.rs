@@ -280,7 +280,7 @@ fn decode(segment: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
                 let high = text::hex(*high).ok_or(Reject::BadTarget)?;
                 high << 4 | text::hex(*low).ok_or(Reject::BadTarget)?
             }
-            (b'%' | b'\\', _) => return Err(Reject::BadTarget),
+            (b'%' | b'\\' | 0, _) => return Err(Reject::BadTarget),
             (b, _) => {
                 out.push(b);
                 continue;
@@ -298,6 +298,13 @@ fn decode(segment: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nul_is_refused_however_it_is_written() {
+        for path in [&b"/a\0b"[..], b"/a\0b/../c", b"/%00", b"/x%2e\0"] {
+            assert_eq!(normalise(path, &mut Vec::new()), Err(Reject::BadTarget));
+        }
+    }
 
     fn norm(path: &str) -> Result<String, Reject> {
         let mut scratch = Vec::new();
