@@ -233,6 +233,25 @@ fn the_log_changes_its_level_its_form_and_its_place() {
 }
 
 #[test]
+fn the_life_of_a_watched_peer_is_written_at_any_level_and_sigusr2_says_what_there_is() {
+    let mut server = Running::start("watched", &config("", "[log]\ndebug_peers = [\"127.0.0.0/8\"]", "one"));
+    let mut stream = server.connect();
+    server.await_log(": open");
+    stream.write_all(b"GET / HT").unwrap();
+    server.await_log("http_fresh -> http_head");
+    stream.write_all(b"TP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    answer(&mut stream);
+    server.await_log("http_head -> http_idle");
+    kill_process(Pid::from_child(&server.child), Signal::USR2).unwrap();
+    server.await_log("1 http_idle");
+    let line = server.await_log("worker 0");
+    assert!(line.contains("timers") && line.contains("bytes in buffers"), "{line}");
+    server.await_log("worker 1");
+    drop(stream);
+    server.await_log("closed in");
+}
+
+#[test]
 fn without_a_server_the_command_says_so() {
     let folder = Folder::new("nobody");
     let file = folder.write("evenkeel.toml", &config("", "", "one"));

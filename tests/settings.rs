@@ -49,7 +49,7 @@ impl Running {
     fn tell(&self, bytes: &[u8]) -> (String, Duration) {
         let mut stream = self.connect();
         let began = Instant::now();
-        // A reset ends it as well, before anything was sent or after.
+        // A server that refuses may reset before it was written, or after.
         let _ = stream.write_all(bytes);
         let mut got = Vec::new();
         let _ = stream.read_to_end(&mut got);
@@ -210,6 +210,34 @@ fn over_the_memory_budget_largest_backlogs_are_cut_newcomers_refused_and_it_reco
         std::thread::yield_now();
     }
     assert_eq!(status(&server.tell(LAST).0), "200");
+}
+
+/// What the metrics port says.
+fn ask(at: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn health_degrades_when_connections_run_out_and_recovers() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = serve("max_connections = 4", &format!("[metrics]\nport = {}\n", free.port()));
+    let await_health = |word: &str| {
+        let began = Instant::now();
+        while !ask(free, "/healthz").contains(&format!("\r\n\r\n{word}\n")) {
+            assert!(began.elapsed() < PATIENCE, "never {word}");
+            std::thread::yield_now();
+        }
+    };
+    await_health("healthy");
+    let all: Vec<TcpStream> = (0..4).map(|_| server.connect()).collect();
+    await_health("degraded");
+    drop(all);
+    await_health("healthy");
 }
 
 #[test]

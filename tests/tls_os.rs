@@ -4,13 +4,14 @@
 
 mod support;
 
+use evenkeel::observe::Handshake;
 use evenkeel::server::Server;
 use evenkeel::server::settings::{Address, Config, Listener, Tls};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::tls::{Pair, client_config, make_pair, name, pair};
 
 /// A server that answers `/` and speaks TLS, and its folder.
@@ -68,6 +69,26 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
 }
 
+impl Served {
+    /// Waits until so many handshakes with this result were published, which happens once a second at least.
+    fn await_handshakes(&self, result: Handshake, count: u64) {
+        let shared = self.server.as_ref().unwrap().shared();
+        let began = Instant::now();
+        while shared.hub.total().handshakes[result as usize] != count {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", shared.hub.total().handshakes);
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn certificates_are_told_with_their_end() {
+    let served = serve("expiry");
+    let all = served.server.as_ref().unwrap().shared().certificates();
+    let [(file, end)] = &all[..] else { panic!("{all:?}") };
+    assert!(file.ends_with("cert.pem") && *end > 1_700_000_000, "{all:?}");
+}
+
 #[test]
 fn curl_is_served_by_both_versions_each_time_on_one_connection() {
     let served = serve("curl");
@@ -86,6 +107,7 @@ fn curl_is_served_by_both_versions_each_time_on_one_connection() {
         let Some(out) = run("curl", &arguments, "") else { return };
         assert_eq!(out, "200 1;200 0;", "{version:?}");
     }
+    served.await_handshakes(Handshake::Done, 2);
 }
 
 #[test]
@@ -100,6 +122,7 @@ fn a_plain_request_gets_a_plain_400_that_says_so() {
     assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n") && head.contains("connection: close"));
     assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{answer}");
     assert!(body.contains("https://"));
+    served.await_handshakes(Handshake::NotTls, 1);
 }
 
 #[test]

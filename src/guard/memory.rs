@@ -1,6 +1,6 @@
 //! The memory budget: how much may be held for connections, and how near we are to it.
 //!
-//! The limit is the configured one, or a quarter of what the machine has or the control group allows, whichever is less. Workers
+//! The limit is the configured one, or a quarter of what the machine has or the control group or `ulimit -v` allows, whichever is less. Workers
 //! report what their buffers hold; [`Budget::pressure`] then says what is to be done:
 //!
 //! | pressure | when | what the server does |
@@ -140,7 +140,8 @@ fn machine(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
         let files: Vec<String> = above.chain([path]).map(|group| format!("{root}{group}/{file}")).collect();
         files.into_iter().filter_map(|file| read(&file)?.trim().parse::<u64>().ok()).collect::<Vec<_>>()
     });
-    limits.chain(total).filter(|bytes| *bytes > 0).min()
+    let own = read("/proc/self/limits").and_then(|text| address_space(&text));
+    limits.chain(total).chain(own).filter(|bytes| *bytes > 0).min()
 }
 
 /// Where the limit of the memory group on this line of `/proc/self/cgroup` is: root, name of the file, path of the group.
@@ -166,6 +167,12 @@ fn meminfo(text: &str) -> Option<u64> {
     rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// The soft limit of the address space (`ulimit -v`) in bytes, if there is one.
+fn address_space(text: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
 fn read_file(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
@@ -189,6 +196,16 @@ mod tests {
     #[test]
     fn zero_is_a_quarter_of_the_machine() {
         assert_eq!(resolve(0, world(&[("/proc/meminfo", MEMINFO)])), GIB);
+    }
+
+    #[test]
+    fn or_a_quarter_of_the_address_space_if_that_is_limited() {
+        const LIMITS: &str =
+            "Limit  Soft Limit  Hard Limit  Units\nMax address space  67108864  unlimited  bytes\n";
+        let limited = world(&[("/proc/meminfo", MEMINFO), ("/proc/self/limits", LIMITS)]);
+        assert_eq!(resolve(0, limited), 16 << 20);
+        const NONE: &str = "Max address space         unlimited            unlimited            bytes\n";
+        assert_eq!(resolve(0, world(&[("/proc/meminfo", MEMINFO), ("/proc/self/limits", NONE)])), GIB);
     }
 
     #[test]
@@ -228,6 +245,7 @@ mod tests {
             let files = |path: &str| match path {
                 "/proc/self/cgroup" => Some(cgroup.to_string()),
                 "/proc/meminfo" => Some("MemTotal: lots kB\nMemTotal: 99999999999999999999 kB".into()),
+                "/proc/self/limits" => Some("Max address space         lots".into()),
                 path => panic!("{path} is not to be read for {cgroup:?}"),
             };
             assert_eq!(resolve(0, files), UNKNOWN);

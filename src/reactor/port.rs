@@ -143,6 +143,9 @@ pub struct Settings {
     pub low_water: usize,
     /// Waiting output above which the connection is closed, in bytes.
     pub hard_cap: usize,
+    /// Bytes by which buffers may grow in one turn before the rest of its work is left to the next: so that whoever keeps to a
+    /// budget between turns is asked in time.
+    pub turn_growth: usize,
 }
 
 impl Default for Settings {
@@ -158,6 +161,7 @@ impl Default for Settings {
             high_water: 256 << 10,
             low_water: 64 << 10,
             hard_cap: 4 << 20,
+            turn_growth: 2 << 20,
         }
     }
 }

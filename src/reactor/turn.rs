@@ -274,9 +274,13 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    /// Runs what is in the queue now; what is queued meanwhile waits for the next pass.
+    /// Runs what is in the queue now; what is queued meanwhile, or would take too much memory, waits for the next pass.
     fn run_queued(&mut self) {
+        let enough = self.core.pool.held().saturating_add(self.core.settings.turn_growth);
         for _ in 0..self.core.run_queue.len() {
+            if self.core.pool.held() > enough {
+                return;
+            }
             if let Some(token) = self.core.run_queue.pop_front() {
                 self.run_port(token);
             }

@@ -2,11 +2,12 @@
 //!
 //! | pressure | rule |
 //! |---|---|
-//! | near (80 %) | connections idle longest are let go, at most 64 in 10 ms |
+//! | near (80 %) | connections idle longest are let go, at most 64 in 10 ms, or a turn when over |
 //! | over (100 %) | newcomers are reset as soon as they are accepted; and whoever holds most is reset, one after another, until 10 % are free |
 //!
 //! Weighed are buffers (each turn), a constant for every connection, and, at least four times a second, requests that are being
-//! gathered, TLS, and each one's part of what is shared. A worker answers for its own part of what is too much.
+//! gathered, TLS, and each one's part of what is shared. A worker answers for its own part of what is too much. A turn that
+//! takes 2 MiB more is cut short ([`turn_growth`](crate::reactor::Settings::turn_growth)), so that no burst outruns this.
 
 use super::app::Worker;
 use super::session::Session;
@@ -47,7 +48,11 @@ impl Relief {
 
     /// There is something to do between turns.
     pub(super) fn is_due(&self, now: Millis) -> bool {
-        self.pressure != Pressure::Fine && now >= self.next
+        match self.pressure {
+            Pressure::Fine => false,
+            Pressure::Near => now >= self.next,
+            Pressure::Over => true,
+        }
     }
 
     /// At the end of each turn.
@@ -80,7 +85,9 @@ impl Session {
 pub(super) fn relieve<N: Net>(reactor: &mut Reactor<Worker, N>) {
     let now = reactor.with_app(|app, cx| {
         app.relief.weigh(cx);
-        app.relief.next = cx.now().after(PAUSE);
+        if app.relief.pressure != Pressure::Over {
+            app.relief.next = cx.now().after(PAUSE);
+        }
         app.relief.pressure
     });
     if now == Pressure::Fine {
