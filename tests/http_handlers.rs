@@ -693,3 +693,14 @@ fn a_handler_that_wants_its_body_thrown_away_is_called_after_it() {
     let (reactor, id) = one(with("/d", Fixed), script);
     assert_eq!(brief(&reactor, id), [is(200, "0"), is(200, "ok")]);
 }
+
+#[test]
+fn a_partial_head_first_gets_the_buffer_that_the_settings_say() {
+    for (partial_size, held) in [(1 << 10, 1 << 10), (4 << 10, 4 << 10), (1 << 20, 64 << 10)] {
+        let settings = Settings { partial_size, ..Settings::default() };
+        let (mut reactor, listener) = serving_with(site(), settings);
+        reactor.net_mut().arrive(listener, Script::new().send(b"GET / HT"));
+        run_for(&mut reactor, 10);
+        assert_eq!(reactor.with_app(|_, cx| cx.buffers_held()), held);
+    }
+}

@@ -76,8 +76,8 @@ impl Write for Patient {
 struct State {
     pending: Vec<u8>,
     lines: u64,
-    /// To be written to from now on, once `pending` is out.
-    next: Option<Box<dyn Write + Send>>,
+    /// To be written to from now on, once so many bytes of `pending` are out.
+    next: Option<(usize, Box<dyn Write + Send>)>,
     /// The thread wants to be woken when so many bytes are pending: 1 while it has nothing to do, more while it naps, never while
     /// it writes.
     wake_at: usize,
@@ -204,7 +204,11 @@ impl LogWriter {
     }
 
     fn switch(&self, out: Box<dyn Write + Send>) {
-        self.queue.0.lock().next = Some(out);
+        let mut state = self.queue.0.lock();
+        // What was offered before belongs to the old place, what comes to the new one, whenever the thread gets to it.
+        let before = state.next.take().map_or(state.pending.len(), |(before, _)| before);
+        state.next = Some((before, out));
+        drop(state);
         self.queue.0.wake.notify_one();
     }
 
@@ -249,12 +253,18 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
             return shared.ended.notify_all();
         }
         drop(state);
-        shared.dropped.fetch_add(write_batch(&mut *out, &batch, lines, &mut torn), Ordering::Relaxed);
-        batch.clear();
-        batch.shrink_to(KEEP);
-        if let Some(next) = next {
+        let mut rest = &batch[..];
+        let mut left = lines;
+        if let Some((before, next)) = next {
+            let old = &rest[..before.min(rest.len())];
+            let of_old = lines_of(old).min(left);
+            shared.dropped.fetch_add(write_batch(&mut *out, old, of_old, &mut torn), Ordering::Relaxed);
+            (rest, left) = (&rest[old.len()..], left - of_old);
             (out, torn) = (next, false);
         }
+        shared.dropped.fetch_add(write_batch(&mut *out, rest, left, &mut torn), Ordering::Relaxed);
+        batch.clear();
+        batch.shrink_to(KEEP);
         let mut state = shared.lock();
         let plenty = PLENTY.min(shared.limit / 4);
         state.wake_at = plenty;

@@ -146,6 +146,8 @@ pub struct Settings {
     /// Bytes by which buffers may grow in one turn before the rest of its work is left to the next: so that whoever keeps to a
     /// budget between turns is asked in time.
     pub turn_growth: usize,
+    /// The buffer that unread input first gets holds at least this many bytes, up to the largest class. It grows by class.
+    pub partial_size: usize,
 }
 
 impl Default for Settings {
@@ -162,6 +164,7 @@ impl Default for Settings {
             low_water: 64 << 10,
             hard_cap: 4 << 20,
             turn_growth: 2 << 20,
+            partial_size: 1 << 10,
         }
     }
 }

@@ -218,7 +218,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         if !rest.is_empty()
             && let Some(port) = self.core.ports.get_mut(token)
         {
-            let mut buffer = self.core.pool.take(rest.len());
+            let mut buffer = self.core.pool.take(rest.len().max(self.core.settings.partial_size));
             buffer.append(rest);
             port.inbox = Some(buffer);
         }

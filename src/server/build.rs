@@ -21,6 +21,7 @@ pub(super) fn reactor_settings(config: &Config) -> reactor::Settings {
         max_connections: config.server.max_connections,
         write_timeout: config.server.write_timeout,
         send_rate: config.limits.send_rate,
+        partial_size: config.server.buffer_size,
         hard_cap: largest_message(config).saturating_add(reactor::Settings::default().hard_cap),
         ..reactor::Settings::default()
     }

@@ -75,6 +75,25 @@ fn a_stalled_reader_costs_lines_and_never_a_reactor() {
 }
 
 #[test]
+fn lines_after_a_change_of_place_go_to_the_new_place_however_late_the_thread_is() {
+    let folder = folder("late");
+    let path = folder.join("access.log");
+    let (out, was_asked, allow, memory) = stalled();
+    let writer = LogWriter::start_with(Box::new(out), 100).unwrap();
+    let queue = writer.queue();
+    queue.offer(b"held\n", 1);
+    was_asked.recv().unwrap();
+    queue.offer(b"old\n", 1);
+    writer.redirect(Sink::File(path.clone())).unwrap();
+    queue.offer(b"new\n", 1);
+    drop(allow);
+    assert!(writer.close(LONG));
+    assert_eq!(memory.bytes(), b"held\nold\n");
+    assert_eq!(std::fs::read(&path).unwrap(), b"new\n");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn closing_gives_up_at_its_bound() {
     let (out, was_asked, allow, _) = stalled();
     let writer = LogWriter::start_with(Box::new(out), 100).unwrap();
