@@ -52,7 +52,7 @@ impl Drop for Running {
 
 fn serve(name: &str, config: &str, wrap: impl FnOnce(Command) -> Command) -> Running {
     let config = Scrap::new(name, config);
-    let mut command = wrap(Command::new(env!("CARGO_BIN_EXE_evenkeel")));
+    let mut command = wrap(evenkeel());
     command.arg("-c").arg(&config.0).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
@@ -270,8 +270,11 @@ fn fail(command: &mut Command) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
+/// Without the variables around the test: some of them are settings.
 fn evenkeel() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.env_clear();
+    command
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn a_port_that_is_not_permitted_is_one_line_and_exit_code_77() {
     // By another process: one of ours might be started meanwhile and keep the copy open for writing.
     assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_evenkeel")).arg(&copy).status().unwrap().success());
     let mut command = Command::new(&copy);
-    command.args(["--host", "127.0.0.1", "--port", "80"]).current_dir("/");
+    command.args(["--host", "127.0.0.1", "--port", "80"]).current_dir("/").env_clear();
     if rustix::process::geteuid().is_root() {
         use std::os::unix::process::CommandExt;
         command.uid(65534).gid(65534);

@@ -133,6 +133,7 @@ impl Drop for Running {
 
 fn serve(port: u16) -> (Running, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.env_clear();
     command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--log-level", "off"]);
     command.env("EVENKEEL_METRICS_ENABLE", "false").stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();

@@ -61,6 +61,7 @@ impl Running {
         let folder = Folder::new(name);
         let file = folder.write("evenkeel.toml", text);
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command.env_clear();
         let mut child =
             command.arg("-c").arg(file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -74,7 +75,13 @@ impl Running {
     /// `evenkeel reload` with this as the file now.
     fn reload(&self, text: &str) -> Output {
         let file = self.folder.write("evenkeel.toml", text);
-        Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("reload").arg("-c").arg(file).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .env_clear()
+            .arg("reload")
+            .arg("-c")
+            .arg(file)
+            .output()
+            .unwrap()
     }
 
     fn reload_well(&self, text: &str) -> String {
@@ -255,8 +262,13 @@ fn the_life_of_a_watched_peer_is_written_at_any_level_and_sigusr2_says_what_ther
 fn without_a_server_the_command_says_so() {
     let folder = Folder::new("nobody");
     let file = folder.write("evenkeel.toml", &config("", "", "one"));
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("reload").arg("-c").arg(file).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .env_clear()
+        .arg("reload")
+        .arg("-c")
+        .arg(file)
+        .output()
+        .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("no server answers at"), "{said}");
 }

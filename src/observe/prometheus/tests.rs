@@ -89,11 +89,11 @@ fn the_accept_field_chooses_the_form() {
     assert_eq!(Exposition::for_accept(Some(prometheus)), Exposition::OpenMetrics);
 }
 
-/// Needs a Python with `prometheus_client`: named by `EVENKEEL_TEST_PYTHON`, else `python3`. Without one it checks nothing and
+/// Needs a Python with `prometheus_client`: named by `TEST_PYTHON`, else `python3`. Without one it checks nothing and
 /// says so.
 #[test]
 fn the_python_client_reads_both_forms() {
-    let python = std::env::var("EVENKEEL_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let python = std::env::var("TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let has = Command::new(&python).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|status| status.success()) {
         eprintln!("skipped: no Python with prometheus_client");
