@@ -232,8 +232,12 @@ fn read_fields<'b>(lines: &'b [u8], limits: &Limits, facts: &mut Facts) -> Optio
             host = Some(authority);
             continue;
         }
+        if let [b'\r', b'\n', after @ ..] = rest {
+            let fields = Fields { lines: &lines[..lines.len() - rest.len()], names };
+            return Some((Seen { host, upgrade, fields }, after));
+        }
         let (name, after) = rest.split_at(text::token_len(rest));
-        let [b':', after @ ..] = after else { break };
+        let [b':', after @ ..] = after else { return None };
         let (value, after) = after.split_at(text::value_len(after));
         let [b'\r', b'\n', after @ ..] = after else { return None };
         if name.is_empty() || room == 0 {
@@ -249,9 +253,6 @@ fn read_fields<'b>(lines: &'b [u8], limits: &Limits, facts: &mut Facts) -> Optio
             Noted::Other => {}
         }
     }
-    let [b'\r', b'\n', after @ ..] = rest else { return None };
-    let fields = Fields { lines: &lines[..lines.len() - rest.len()], names };
-    Some((Seen { host, upgrade, fields }, after))
 }
 
 /// What a walk over the field lines of a head found beside the [`Facts`].

@@ -141,36 +141,36 @@ pub(super) fn read_authority(line: &[u8]) -> Option<(&[u8], &[u8])> {
         _ => line,
     };
     let name = text::reg_name_len(line);
-    let (mut end, mut number) = (name, 0);
-    if let (Some(b':'), true) = (line.get(name), name > 0) {
-        let digits = line[name + 1..].iter().take(5).map(|b| u32::from(b.wrapping_sub(b'0')));
-        let mut len = 0;
-        for digit in digits.take_while(|&digit| digit < 10) {
-            number = number * 10 + digit;
-            len += 1;
+    let mut end = name;
+    if let [b':', port @ ..] = &line[name..]
+        && name > 0
+    {
+        let digits = text::digits_len(port);
+        if !is_in_range(&port[..digits]) {
+            return None;
         }
-        end += 1 + len;
+        end += 1 + digits;
     }
-    match line.split_at_checked(end)? {
-        (authority, [b'\r', b'\n', after @ ..]) if number <= 65535 => Some((authority, after)),
+    match line.split_at(end) {
+        (authority, [b'\r', b'\n', after @ ..]) => Some((authority, after)),
         (_, _) => None,
     }
 }
 
-#[inline]
+/// Digits, none too, of a number up to 65535.
+#[inline(always)]
 fn is_port(port: &[u8]) -> bool {
-    if port.len() > 5 {
-        return false;
+    port.iter().all(u8::is_ascii_digit) && is_in_range(port)
+}
+
+/// Of digits: whether they are at most five, and say no more than 65535.
+#[inline(always)]
+fn is_in_range(digits: &[u8]) -> bool {
+    match digits {
+        // As many as the greatest has: the order of the text is that of the numbers.
+        [a, b, c, d, e] => (u32::from_be_bytes([*a, *b, *c, *d]), *e) <= (u32::from_be_bytes(*b"6553"), b'5'),
+        _ => digits.len() < 5,
     }
-    let mut number = 0;
-    for &b in port {
-        let digit = b.wrapping_sub(b'0');
-        if digit > 9 {
-            return false;
-        }
-        number = number * 10 + u32::from(digit);
-    }
-    number <= 65535
 }
 
 /// An authority with an IP literal or with escapes.

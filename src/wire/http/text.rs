@@ -79,6 +79,19 @@ fn class_len(bytes: &[u8], class: u8) -> usize {
     bytes.iter().position(|&b| CLASS[b as usize] & class == 0).unwrap_or(bytes.len())
 }
 
+/// How many bytes at the start are decimal digits; 8 if there are more. Looks at eight at once where there are so many.
+#[inline(always)]
+pub fn digits_len(bytes: &[u8]) -> usize {
+    let Some(word) = bytes.first_chunk::<8>() else {
+        return bytes.iter().position(|b| !b.is_ascii_digit()).unwrap_or(bytes.len());
+    };
+    // Of a digit nothing is left but 0 to 9, which 0x76 does not carry into the highest bit.
+    let word = u64::from_le_bytes(*word) ^ u64::from_le_bytes([b'0'; 8]);
+    let carried = (word & u64::from_le_bytes([0x7f; 8])) + u64::from_le_bytes([0x76; 8]);
+    let others = (word | carried) & u64::from_le_bytes([0x80; 8]);
+    (others.trailing_zeros() / 8) as usize
+}
+
 /// How many bytes at the start are token bytes ([`is_token`]).
 #[inline]
 pub fn token_len(bytes: &[u8]) -> usize {
@@ -189,6 +202,23 @@ pub fn hex(b: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_counted_as_one_at_a_time_counts_them() {
+        for len in 0..12 {
+            for at in 0..=len {
+                for other in 0..=255u8 {
+                    let mut text = b"908172635415"[..len].to_vec();
+                    if let Some(b) = text.get_mut(at) {
+                        *b = other;
+                    }
+                    let naive = text.iter().take_while(|b| b.is_ascii_digit()).count();
+                    let seen = if len < 8 { naive } else { naive.min(8) };
+                    assert_eq!(digits_len(&text), seen, "{text:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn eight_at_a_time_sees_what_one_at_a_time_sees() {
