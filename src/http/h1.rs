@@ -37,7 +37,8 @@ pub enum Outcome {
     Upgrade(Box<dyn Any>),
 }
 
-/// What the loop over the input does next.
+/// What the loop over the input does next. Small, so that it comes back in a register: read from memory in one piece where it was
+/// written in two, it cost a twentieth of a pipelined request.
 enum Next {
     /// Look at the input again.
     Again,
@@ -46,12 +47,14 @@ enum Next {
     /// Nothing has changed: the deadlines stand.
     Stay,
     /// That was it.
-    End(Outcome),
+    End(Step<Reason>),
+    /// Another protocol takes over: [`On::heir`].
+    Upgrade,
 }
 
 impl Next {
     fn close(close: Close, reason: Reason) -> Next {
-        Next::End(Outcome::Step(Step::Close(close, reason)))
+        Next::End(Step::Close(close, reason))
     }
 }
 
@@ -62,6 +65,21 @@ struct On<'a, 'b, A: Service> {
     /// [`Cx::room`] when the call began.
     room: usize,
     peer: Peer,
+    /// Tells the protocol that takes over: [`Next::Upgrade`].
+    heir: Option<Box<dyn Any>>,
+}
+
+impl<'a, 'b, A: Service> On<'a, 'b, A> {
+    fn new(app: &'a mut A, cx: &'a mut Cx<'b, A>) -> On<'a, 'b, A> {
+        On { room: cx.room(), peer: cx.peer(), app, cx, heir: None }
+    }
+
+    fn hand_over(self) -> Outcome {
+        match self.heir {
+            Some(heir) => Outcome::Upgrade(heir),
+            None => Outcome::Step(Step::Close(Close::Abort, Reason::Internal)),
+        }
+    }
 }
 
 /// What is known of the request that is being answered.
@@ -107,7 +125,7 @@ impl Connection {
 
     /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
     pub fn on_data<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
-        let mut on = On { room: cx.room(), peer: cx.peer(), app, cx };
+        let mut on = On::new(app, cx);
         on.tick();
         loop {
             let next = match self.state {
@@ -126,14 +144,15 @@ impl Connection {
                     return self.rest(&mut on);
                 }
                 Next::Stay => return Outcome::Step(Step::Continue),
-                Next::End(outcome) => return outcome,
+                Next::End(step) => return Outcome::Step(step),
+                Next::Upgrade => return on.hand_over(),
             }
         }
     }
 
     /// Something else has come. See [`Session::on_event`](crate::reactor::Session::on_event).
     pub fn on_event<A: Service>(&mut self, event: Event<Late>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
-        let mut on = On { room: cx.room(), peer: cx.peer(), app, cx };
+        let mut on = On::new(app, cx);
         on.tick();
         let next = match event {
             Event::Open => Next::Wait,
@@ -145,7 +164,8 @@ impl Connection {
             Event::Drain => self.hit(Hit::Drain, &mut on),
         };
         match next {
-            Next::End(outcome) => return outcome,
+            Next::End(step) => return Outcome::Step(step),
+            Next::Upgrade => return on.hand_over(),
             Next::Again => {
                 // The input was held back, or may be: look at it again.
                 on.cx.set_reading(true);

@@ -7,7 +7,7 @@ use super::super::pages;
 use super::super::reply::{Flow, Kind, Reply, Responder, Sent, Terms, Upload};
 use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, Service};
-use super::{Asked, Connection, Next, On, Outcome};
+use super::{Asked, Connection, Next, On};
 use crate::observe::Reason;
 use crate::reactor::{Close, End, Millis, Pressure};
 use crate::wire::http::head::{self, Parsed};
@@ -101,7 +101,8 @@ impl Connection {
         match kind {
             Kind::Upgrade(to) => {
                 self.report(asked, &sent, None, on);
-                return Next::End(Outcome::Upgrade(to));
+                on.heir = Some(to);
+                return Next::Upgrade;
             }
             Kind::Stream(body) => {
                 exchange.owed = sent.announced;
