@@ -213,11 +213,36 @@ pub struct Outbox {
     sealed: usize,
     /// When the peer last took a byte, or when there was first something to take.
     pub(super) progress_at: Millis,
-    /// Start of the window over which the rate is measured, and what was taken in it.
+    /// Since when the peer's rate is measured, and what it took since. It begins anew with each allotment that was taken, so that
+    /// a peer that becomes slow is found one window later, however much it took before.
     pub(super) window: (Millis, u64),
+    /// The kernel has refused bytes since the outbox was last empty. What it took before that only filled its own buffer, and is
+    /// no sign that the peer takes anything.
+    refused: bool,
 }
 
 impl Outbox {
+    /// Begins to measure how the peer takes what waits from now on. `refused`: the kernel is known to be full.
+    pub(super) fn begin_measure(&mut self, now: Millis, refused: bool) {
+        (self.progress_at, self.window, self.refused) = (now, (now, 0), refused);
+    }
+
+    /// The peer, or the kernel for it, took so many bytes. `allotment`: what it must take in a window.
+    pub(super) fn note_taken(&mut self, n: u64, allotment: u64, now: Millis) {
+        self.progress_at = now;
+        self.window.1 += n;
+        if self.window.1 >= allotment {
+            self.window = (now, 0);
+        }
+    }
+
+    /// The kernel is full.
+    pub(super) fn note_refused(&mut self, now: Millis) {
+        if !self.refused {
+            self.begin_measure(now, true);
+        }
+    }
+
     /// Copies bytes to the end.
     pub fn push_bytes(&mut self, mut bytes: &[u8], pool: &mut BufferPool) {
         self.memory += bytes.len();

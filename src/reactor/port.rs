@@ -169,6 +169,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// What a peer must take in a window, in bytes.
+    pub(super) fn allotment(&self) -> u64 {
+        self.send_rate.saturating_mul(self.send_window.as_millis() as u64) / 1000
+    }
+}
+
 /// The transport side of one connection.
 #[derive(Debug)]
 pub struct Port<R> {

@@ -454,13 +454,12 @@ fn stalled<R>(port: &mut Port<R>, settings: &Settings, now: Millis) -> bool {
     due
 }
 
-/// The peer has taken less than the minimum rate over the window that ends now. A new window begins.
+/// The peer has taken less than its allotment in the window that ends now. A new window begins.
 fn too_slow<R>(port: &mut Port<R>, settings: &Settings, now: Millis) -> bool {
     let Some(outbox) = port.outbox.as_mut() else { return false };
     if settings.send_rate == 0 || outbox.window.0.after(settings.send_window) > now {
         return false;
     }
     let taken = std::mem::replace(&mut outbox.window, (now, 0)).1;
-    let floor = settings.send_rate.saturating_mul(settings.send_window.as_millis() as u64) / 1000;
-    taken < floor
+    taken < settings.allotment()
 }

@@ -1,0 +1,125 @@
+//! Readers that are slow, honest or not, in the whole server in a simulated world. A peer's first window stands for the kernel's
+//! send buffer: it takes so much before the server is ever refused.
+
+mod support;
+
+use evenkeel::http::files::{Files, FilesOptions};
+use evenkeel::http::{Flow, Site};
+use evenkeel::observe::Reason;
+use evenkeel::reactor::Settings;
+use evenkeel::reactor::net::sim::{Script, SimId, SimNet};
+use support::http::{Serving, responses, serving_in, site};
+use support::run_for;
+
+/// What the kernel takes for a peer that reads nothing.
+const KERNEL: u64 = 200_000;
+const WHOLE: usize = 10 << 20;
+const GET_FILE: &str = "GET /files/big.bin HTTP/1.1\r\nhost: a\r\n\r\n";
+const GET_STREAM: &str = "GET /made HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// A file of 10 MiB, and as much made piece by piece.
+fn big() -> Site {
+    let mut site = site();
+    let files = Files::new(FilesOptions::new("/"));
+    site.route(None, &[], "/files/*", None, Box::new(files)).unwrap();
+    let made = |_: &evenkeel::http::Request<'_>, reply: evenkeel::http::Responder<'_>| {
+        let mut left = WHOLE;
+        let body = move |out: &mut Vec<u8>| {
+            out.resize(left.min(32 << 10), b's');
+            left -= out.len();
+            if left > 0 { Flow::More } else { Flow::End }
+        };
+        reply.start(200).stream(None, Box::new(body))
+    };
+    site.route(None, &[], "/made", None, Box::new(made)).unwrap();
+    site
+}
+
+/// One peer, to the end of its connection: also the most memory that waited for it, and when it ended.
+fn one(script: Script) -> (Serving, SimId, usize, u64) {
+    let mut net = SimNet::new(1);
+    net.files.file("big.bin", vec![b'f'; WHOLE], 1_000_000);
+    let (mut reactor, listener) = serving_in(net, big(), Settings::default());
+    let id = reactor.net_mut().arrive(listener, script);
+    reactor.net_mut().log_limit = 2 * WHOLE;
+    let mut most = 0;
+    while closes(&reactor).is_empty() {
+        run_for(&mut reactor, 20);
+        most = most.max(reactor.with_app(|_, cx| cx.buffers_held()));
+    }
+    let ended = reactor.net().elapsed_ms();
+    (reactor, id, most, ended)
+}
+
+fn closes(reactor: &Serving) -> &[Reason] {
+    &reactor.app().tape().closes
+}
+
+#[test]
+fn what_the_kernel_buffers_is_no_sign_that_a_trickling_peer_takes_anything() {
+    for get in [GET_FILE, GET_STREAM] {
+        let (reactor, _, _, ended) = one(Script::new().window(KERNEL).send(get).wait(5).sip(32, 5000, 40));
+        assert_eq!(closes(&reactor), [Reason::WriteTooSlow], "{get}");
+        assert!((30_000..30_200).contains(&ended), "{get}: {ended} ms");
+    }
+}
+
+#[test]
+fn a_peer_that_never_reads_is_given_up_after_the_write_timeout() {
+    for get in [GET_FILE, GET_STREAM] {
+        let (reactor, _, most, ended) = one(Script::new().window(KERNEL).send(get));
+        assert_eq!(closes(&reactor), [Reason::WriteStalled], "{get}");
+        assert!((30_000..30_200).contains(&ended), "{get}: {ended} ms");
+        assert!(most <= 5 * (64 << 10), "{get}: {most} bytes waited");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_much_and_then_trickles_is_given_up_a_window_later() {
+    for get in [GET_FILE, GET_STREAM] {
+        let (reactor, _, _, ended) =
+            one(Script::new().window(KERNEL).send(get).wait(5).window(2 << 20).wait(1000).sip(32, 5000, 40));
+        assert_eq!(closes(&reactor), [Reason::WriteTooSlow], "{get}");
+        assert!((30_000..31_200).contains(&ended), "{get}: {ended} ms");
+    }
+}
+
+#[test]
+fn a_peer_that_reads_32_kb_a_second_gets_the_whole_of_it() {
+    for get in [GET_FILE, GET_STREAM] {
+        // 128 KiB at a time is how the kernel tells of a reader as slow as that.
+        let (reactor, id, _, ended) =
+            one(Script::new().window(KERNEL).send(get).wait(5).sip(128 << 10, 4096, 85).fin());
+        let seen = responses(reactor.net().sent(id), &[]);
+        assert!(seen[0].whole && seen[0].body.len() == WHOLE, "{get}");
+        assert_eq!(closes(&reactor), [Reason::PeerClosed], "{get}");
+        assert!(ended > 300_000, "{get}: {ended} ms");
+    }
+}
+
+#[test]
+fn a_peer_that_pauses_for_20_seconds_gets_the_whole_of_it() {
+    for get in [GET_FILE, GET_STREAM] {
+        for before in [0, 1 << 20] {
+            let script = Script::new().window(KERNEL).send(get).wait(5).window(before);
+            let (reactor, id, ..) = one(script.wait(20_000).window(u64::MAX).wait(100).fin());
+            let seen = responses(reactor.net().sent(id), &[]);
+            assert!(seen[0].whole && seen[0].body.len() == WHOLE, "{get} {before}");
+            assert_eq!(closes(&reactor), [Reason::PeerClosed], "{get} {before}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_reads_just_above_the_rate_stays_and_just_below_it_goes() {
+    for (bytes, stays) in [(5_200, true), (5_000, false)] {
+        let mut net = SimNet::new(1);
+        net.files.file("big.bin", vec![b'f'; WHOLE], 1_000_000);
+        let (mut reactor, listener) = serving_in(net, big(), Settings::default());
+        reactor
+            .net_mut()
+            .arrive(listener, Script::new().window(KERNEL).send(GET_FILE).wait(5).sip(bytes, 5000, 100));
+        run_for(&mut reactor, 200_000);
+        assert_eq!(closes(&reactor).is_empty(), stays, "{bytes} bytes in 5 s");
+    }
+}
