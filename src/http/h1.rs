@@ -9,6 +9,7 @@
 
 mod answer;
 mod body;
+mod waiting;
 
 use super::exchange::{Exchange, Incoming, Sink};
 use super::fault::{Hit, State, Verdict, verdict};
@@ -27,6 +28,8 @@ use std::time::Duration;
 const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Over how long the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+const TOO_LONG: &str = "The request took too long.";
 
 /// What the connection wants next.
 #[must_use]
@@ -170,7 +173,8 @@ impl Connection {
                 Next::Wait
             }
             Verdict::CheckRate => self.check_rate(on),
-            Verdict::Answer(status, reason) => self.refuse(status, "The request took too long.", reason, on),
+            Verdict::CheckHandler => self.check_handler(on),
+            Verdict::Answer(status, reason) => self.refuse(status, TOO_LONG, reason, on),
             Verdict::Close(close, reason) => {
                 // The last look is over.
                 let looked =
@@ -196,9 +200,10 @@ impl Connection {
             State::Fresh => on.cx.set_deadlines(now.after(options.read_timeout), Millis::NEVER),
             State::Idle => on.cx.set_deadlines(now.after(options.idle_timeout), Millis::NEVER),
             State::Head | State::Body => on.cx.set_deadline(Timer::Phase, options.read_timeout),
-            State::Upload if self.is_held() => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
+            State::Upload if self.is_held() => on.cx.set_deadlines(self.check_at(now), Millis::NEVER),
             State::Upload => on.cx.set_deadline(Timer::Phase, options.read_timeout),
-            State::Late | State::Stream | State::Sending => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
+            State::Late | State::Stream => on.cx.set_deadlines(self.check_at(now), Millis::NEVER),
+            State::Sending => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
         }
         on.cx.set_evictable(matches!(self.state, State::Idle | State::Fresh));
         Outcome::Step(Step::Continue)

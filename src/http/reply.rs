@@ -58,9 +58,10 @@ impl<F: FnMut(&mut Vec<u8>) -> Flow> Body for F {
 /// What a [`Body`] has to say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
-    /// There is more: call again when there is room.
+    /// There is more: call again when there is room. If nothing was made, it is asked again a little later, and cut off when it has
+    /// made nothing for 30 s; [`Wait`](Self::Wait) is better.
     More,
-    /// Nothing now: call again after [`Ticket::nudge`].
+    /// Nothing now: call again after [`Ticket::nudge`]. The answer is cut off if nobody has a ticket.
     Wait,
     /// That was the last.
     End,
@@ -81,7 +82,7 @@ pub trait Upload {
 pub enum Accepting {
     /// The next piece, please.
     More,
-    /// Nothing before [`Ticket::nudge`]; the client is held back.
+    /// Nothing before [`Ticket::nudge`]; the client is held back. It is answered 500 if nobody has a ticket.
     Wait,
     /// No more: [`Upload::end`] is called now, and what still comes is thrown away.
     Answer,
@@ -174,13 +175,14 @@ impl<'a> Responder<'a> {
         Reply(Kind::Sent)
     }
 
-    /// Has the request's body piece by piece. Only where [`Handler::body`] says [`BodyPolicy::Stream`]; elsewhere the upload is
-    /// told of the end at once.
+    /// Has the request's body piece by piece. Only where [`Handler::body`] says [`BodyPolicy::Stream`], at once or in a late answer;
+    /// elsewhere the upload is told of the end at once.
     pub fn receive(self, upload: Box<dyn Upload>) -> Reply {
         Reply(Kind::Receive(upload))
     }
 
-    /// The answer will come later, by the [`Ticket`], most often from another thread.
+    /// The answer will come later, by the [`Ticket`], most often from another thread. If all its clones are dropped without an
+    /// answer, the client gets 500.
     pub fn later(self) -> Reply {
         // Whoever answers later must know that the connection ends with it.
         self.sent.close |= !self.terms.keep_alive;

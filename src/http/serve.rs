@@ -68,8 +68,8 @@ impl Site {
         sent: &mut Sent,
         cx: &mut Cx<'_, A>,
     ) -> Served {
-        let Site { router, clock, pages, path: scratch, post, .. } = self;
-        let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: post.clone() };
+        let Site { router, clock, pages, path: scratch, post, issued, .. } = self;
+        let ticket = || issued.ticket(asker.token, asker.exchange, post);
         respond(cx, (clock, pages), terms, &ticket, sent, |reply| {
             let Asker { peer, secure, .. } = asker;
             let path = match target::normalise(routed_path(head), scratch) {

@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::exchange::Exchange;
-use super::late::{Late, Post};
+use super::late::{Issued, Late, Post};
 use super::pages::Pages;
 use super::reply::{BodyPolicy, Handler, Reply, Responder};
 use super::request::Request;
@@ -126,6 +126,7 @@ pub struct Site {
     pub(super) path: Vec<u8>,
     pub(super) chunk: Vec<u8>,
     pub(super) post: Post,
+    pub(super) issued: Issued,
     // Boxes: what is kept is handed on as it is, without being moved.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Exchange>>,
@@ -142,6 +143,7 @@ impl Site {
             path: Vec::new(),
             chunk: Vec::new(),
             post: Arc::new(|late: Late| Err(late)),
+            issued: Issued::default(),
             spare: Vec::new(),
         }
     }

@@ -57,6 +57,7 @@ impl Connection {
                 Fed::Early => return self.body_over(done, on),
                 Fed::More | Fed::Held if done => return self.body_over(true, on),
                 Fed::More if consumed == 0 || input.is_empty() => return Next::Wait,
+                Fed::Held if !exchange.ticket.is_live() => return self.abandoned(on),
                 Fed::More | Fed::Held => {}
             }
         }
@@ -68,6 +69,7 @@ impl Connection {
         let (raw, body) = (std::mem::take(&mut exchange.head), std::mem::take(&mut exchange.body));
         let (sink, terms) = (std::mem::take(&mut exchange.sink), exchange.terms);
         let (bytes_in, began) = (exchange.received, exchange.began);
+        on.app.site().issued.put(std::mem::take(&mut exchange.ticket));
         on.app.site().keep_exchange(exchange);
         self.state = State::Body;
         let mut scan = Scan::default();
