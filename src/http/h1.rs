@@ -15,7 +15,7 @@ use super::exchange::{Exchange, Incoming, Sink};
 use super::fault::{Hit, State, Verdict, verdict};
 use super::late::Late;
 use super::reply::BodyPolicy;
-use super::site::Service;
+use super::site::{RouteId, Service};
 use crate::observe::Reason;
 use crate::reactor::{Close, Cx, Event, Input, Millis, Peer, Step, Timer};
 use crate::wire::http::framing::Framing;
@@ -76,6 +76,8 @@ struct Asked<'h> {
     /// Bytes of its body so far.
     bytes_in: u64,
     began: Millis,
+    /// The route that was asked for an answer before.
+    route: RouteId,
 }
 
 /// One connection.
@@ -260,7 +262,7 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> (Next, usize) {
         let began = self.exchange.as_ref().map_or(on.cx.now(), |exchange| exchange.began);
-        let asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began };
+        let asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began, route: RouteId::NONE };
         match head.framing {
             Framing::None | Framing::Length(0) | Framing::UntilClose => {
                 (self.serve(&asked, b"", false, on), len)

@@ -6,6 +6,7 @@
 use super::clock::Clock;
 use super::late::Ticket;
 use super::pages::Pages;
+use super::site::RouteId;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Part};
 use crate::wire::http::Version;
@@ -113,6 +114,8 @@ pub struct Sent {
     pub chunked: bool,
     /// The length that was announced.
     pub announced: Option<u64>,
+    /// The route that answered.
+    pub route: RouteId,
 }
 
 /// What the answer depends on besides the handler: the request it is for, and the place.

@@ -5,7 +5,7 @@ use super::super::fault::State;
 use super::super::pages;
 use super::super::reply::{Flow, Kind, Reply, Responder, Sent, Terms, Upload};
 use super::super::serve::{self, Asker, Served};
-use super::super::site::{Exchanged, Service};
+use super::super::site::{Exchanged, RouteId, Service};
 use super::{Asked, Connection, Next, On, Outcome};
 use crate::observe::Reason;
 use crate::reactor::{Close, End, Millis, Pressure};
@@ -39,6 +39,9 @@ impl Connection {
             }
             Kind::Receive(upload) if !body_owed => self.end_upload(asked, upload, true, terms, on),
             Kind::Receive(upload) => {
+                if let Some(exchange) = self.exchange.as_mut() {
+                    exchange.sent.route = sent.route;
+                }
                 self.begin_upload(upload, head.expect_continue, on);
                 Next::Again
             }
@@ -100,6 +103,7 @@ impl Connection {
             exchange.head.extend_from_slice(asked.raw);
         }
         (exchange.terms, exchange.sent, exchange.began) = (terms, sent, asked.began);
+        exchange.sent.route = sent.route.or(asked.route);
         exchange.received = asked.bytes_in;
         exchange.ticket = on.app.site().issued.watch(on.cx.me(), self.number);
         match kind {
@@ -318,7 +322,8 @@ impl Connection {
         then: impl FnOnce(&mut Self, &Asked<'_>, Sent, &mut On<'_, '_, A>) -> Next,
     ) -> Next {
         let Some(mut exchange) = self.exchange.take() else {
-            let asked = Asked { head: None, raw: b"", bytes_in: 0, began: on.cx.now() };
+            let (raw, began, route) = (&b""[..], on.cx.now(), RouteId::NONE);
+            let asked = Asked { head: None, raw, bytes_in: 0, began, route };
             return then(self, &asked, Sent::default(), on);
         };
         let raw = std::mem::take(&mut exchange.head);
@@ -330,7 +335,7 @@ impl Connection {
             Ok(Parsed::Complete(head, _)) => Some(head),
             Ok(Parsed::Partial) | Err(_) => None,
         };
-        then(self, &Asked { head, raw: &raw, bytes_in, began }, sent, on)
+        then(self, &Asked { head, raw: &raw, bytes_in, began, route: sent.route }, sent, on)
     }
 
     /// Reports an exchange that was cut off, if one was under way.
@@ -358,6 +363,7 @@ impl Connection {
             token: end.token,
             peer: end.peer,
             secure: self.secure,
+            route: sent.route,
             head: head.as_ref(),
             status: sent.status,
             bytes_in: *received,
@@ -382,6 +388,7 @@ impl Connection {
             token: on.cx.me(),
             peer: on.peer,
             secure: self.secure,
+            route: sent.route.or(asked.route),
             head: asked.head,
             status: sent.status,
             bytes_in: asked.bytes_in,

@@ -72,6 +72,7 @@ impl Connection {
             exchange.head.extend_from_slice(asked.raw);
             (exchange.incoming, exchange.limit, exchange.terms) = (incoming, limit, terms);
             (exchange.began, exchange.window) = (asked.began, (on.cx.now(), 0));
+            exchange.sent.route = asked.route;
             me.exchange = Some(exchange);
             on.cx.set_deadline(Timer::Total, RATE_WINDOW);
             me.begin_upload(upload, asked.head.is_some_and(|head| head.expect_continue), on);
