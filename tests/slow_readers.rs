@@ -123,3 +123,31 @@ fn a_peer_that_reads_just_above_the_rate_stays_and_just_below_it_goes() {
         assert_eq!(closes(&reactor).is_empty(), stays, "{bytes} bytes in 5 s");
     }
 }
+
+#[test]
+fn a_peer_is_not_given_up_before_the_kernel_was_asked_once_more() {
+    for get in [GET_FILE, GET_STREAM] {
+        // 60,000 bytes in 29 s are more than the rate wants, but too few for an edge.
+        let sip = |script: Script| script.wait(29_000).quiet_window(60_000).wait(1000);
+        let script = (0..4).fold(Script::new().window(KERNEL).send(get).wait(5), |script, _| sip(script));
+        let (reactor, id, _, ended) = one(script.window(u64::MAX).wait(5000).fin());
+        let seen = responses(reactor.net().sent(id), &[]);
+        assert!(seen[0].whole && seen[0].body.len() == WHOLE, "{get}: {ended} ms {:?}", closes(&reactor));
+        assert_eq!(closes(&reactor), [Reason::PeerClosed], "{get}");
+        // And with fewer it is too slow.
+        let script = Script::new().window(KERNEL).send(get).wait(29_000).quiet_window(20_000);
+        let (reactor, _, _, ended) = one(script);
+        assert_eq!(closes(&reactor), [Reason::WriteTooSlow], "{get}");
+        assert!((30_000..30_200).contains(&ended), "{get}: {ended} ms");
+    }
+}
+
+#[test]
+fn last_bytes_that_are_taken_without_a_word_are_sent_before_the_deadline_is_judged() {
+    let get = "GET /files/big.bin HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let script = Script::new().window(KERNEL).send(get).wait(29_000).quiet_window(u64::MAX).await_fin().fin();
+    let (reactor, id, ..) = one(script);
+    let seen = responses(reactor.net().sent(id), &[]);
+    assert!(seen[0].whole && seen[0].body.len() == WHOLE);
+    assert_eq!(closes(&reactor), [Reason::Done]);
+}

@@ -111,7 +111,7 @@ impl<A: App, N: Net> Reactor<A, N> {
     }
 
     /// Sends what waits; tells the session if that made room.
-    fn flush_open(&mut self, token: Token) {
+    pub(super) fn flush_open(&mut self, token: Token) {
         let waits = |port: &Port<A::Reason>| port.outbox.is_some() || port.flags.has(Flags::HELD);
         if !self.core.ports.get(token).is_some_and(waits) {
             return;
