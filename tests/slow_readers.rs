@@ -112,7 +112,8 @@ fn a_peer_that_pauses_for_20_seconds_gets_the_whole_of_it() {
 
 #[test]
 fn a_peer_that_reads_just_above_the_rate_stays_and_just_below_it_goes() {
-    for (bytes, stays) in [(5_200, true), (5_000, false)] {
+    // What is taken in the first second does not count.
+    for (bytes, stays) in [(6_200, true), (5_000, false)] {
         let mut net = SimNet::new(1);
         net.files.file("big.bin", vec![b'f'; WHOLE], 1_000_000);
         let (mut reactor, listener) = serving_in(net, big(), Settings::default());
@@ -150,4 +151,16 @@ fn last_bytes_that_are_taken_without_a_word_are_sent_before_the_deadline_is_judg
     let seen = responses(reactor.net().sent(id), &[]);
     assert!(seen[0].whole && seen[0].body.len() == WHOLE);
     assert_eq!(closes(&reactor), [Reason::Done]);
+}
+
+#[test]
+fn what_the_peer_s_kernel_buffers_is_no_sign_either() {
+    for get in [GET_FILE, GET_STREAM] {
+        let asks = Script::new().window(KERNEL).send(get).wait(100);
+        for script in [asks.clone().window(64 << 10), asks.quiet_window(64 << 10)] {
+            let (reactor, _, _, ended) = one(script);
+            assert_eq!(closes(&reactor), [Reason::WriteStalled], "{get}");
+            assert!((30_000..30_200).contains(&ended), "{get}: {ended} ms");
+        }
+    }
 }
