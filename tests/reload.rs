@@ -272,3 +272,83 @@ fn without_a_server_the_command_says_so() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("no server answers at"), "{said}");
 }
+
+#[test]
+fn error_pages_of_the_site_are_sent_to_browsers_and_can_be_changed() {
+    let folder = Folder::new("pages-of");
+    folder.write("404.html", "<p>nothing, sorry");
+    folder.write("readme.txt", "no page");
+    let server = format!("error_pages = {:?}", folder.0);
+    let text = config(&server, "", "one");
+    let running = Running::start("pages", &text);
+    let ask = |accept: &str| {
+        let mut stream = TcpStream::connect(running.at).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!("GET /x HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut got = String::new();
+        stream.read_to_string(&mut got).unwrap();
+        got
+    };
+    let page = ask("text/html");
+    assert!(page.starts_with("HTTP/1.1 404 ") && page.ends_with("\r\n\r\n<p>nothing, sorry"), "{page}");
+    assert!(ask("application/json").ends_with("}\n"));
+    folder.write("404.html", "<p>changed");
+    running.reload_well(&text);
+    assert!(ask("text/html").ends_with("<p>changed"));
+    // What cannot be used is refused whole.
+    folder.write("500.html", &"x".repeat((64 << 10) + 1));
+    let refused = running.reload(&text);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("500.html: longer than 64 KiB"), "{refused:?}");
+    assert!(ask("text/html").ends_with("<p>changed"));
+}
+
+#[test]
+fn the_access_log_names_route_request_and_client_and_believes_only_trusted_proxies() {
+    let folder = Folder::new("log-of");
+    let path = folder.0.join("access.log");
+    let log = format!("[log]\naccess = \"json\"\naccess_path = {path:?}\n");
+    let routes = "[[route]]\nhost = \"b.test\"\npath = \"/x/{name}\"\nrespond = \"b\"\n";
+    let text =
+        |trusted: &str| config(&format!("trusted_proxies = [{trusted}]"), &format!("{log}{routes}"), "one");
+    let running = Running::start("access", &text("\"127.0.0.0/8\", \"10.0.0.0/8\""));
+    let ask = |target: &str, host: &str, fields: &str| {
+        let mut stream = running.connect();
+        let head = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{fields}connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+    };
+    const FORWARDED: &str = "x-forwarded-for: 6.6.6.6, 198.51.100.7, 10.0.0.3\r\n";
+    ask("/", "a", "x-request-id: mine-1\r\n");
+    ask("/x/y?q", "b.test", FORWARDED);
+    ask("/nothing", "a", "x-request-id: not sound\r\n");
+    running.reload_well(&text(""));
+    ask("/x/later", "b.test", FORWARDED);
+    let began = std::time::Instant::now();
+    let lines = loop {
+        let lines = std::fs::read_to_string(&path).unwrap_or_default();
+        if lines.lines().count() >= 4 {
+            break lines;
+        }
+        assert!(began.elapsed() < PATIENCE, "{lines}");
+        std::thread::yield_now();
+    };
+    // Two workers write.
+    let line = |path: &str| {
+        let path = format!("\"path\":\"{path}\"");
+        lines.lines().find(|line| line.contains(&path)).unwrap_or_else(|| panic!("{path} in {lines}"))
+    };
+    let has = |path: &str, words: &[&str]| {
+        words.iter().for_each(|word| assert!(line(path).contains(word), "{word} in {}", line(path)));
+    };
+    has("/", &["\"client_ip\":\"127.0.0.1\"", "\"route\":\"/\"", "\"request_id\":\"mine-1\""]);
+    has(
+        "/x/y?q",
+        &["\"client_ip\":\"198.51.100.7\"", "\"peer_ip\":\"127.0.0.1\"", "\"route\":\"b.test/x/{name}\""],
+    );
+    has("/nothing", &["\"route\":null", "\"status\":404"]);
+    let made = line("/nothing").split("\"request_id\":\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(made.len(), 32, "{}", line("/nothing"));
+    has("/x/later", &["\"client_ip\":\"127.0.0.1\"", "\"route\":\"b.test/x/{name}\""]);
+}

@@ -27,6 +27,12 @@ impl Loaded {
                 errors.push(Error { place, key, reason });
             }
         }
+        if let Some(pages) = &self.config.server.error_pages
+            && let Err(error) = read_dir(pages)
+        {
+            let (place, key) = (self.origin("server.error_pages"), "server.error_pages".to_owned());
+            errors.push(Error { place, key, reason: folder(pages, &error) });
+        }
         if self.config.http_listeners().iter().any(|listener| listener.tls) {
             errors.extend(self.certificates_on_disk());
         }

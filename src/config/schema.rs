@@ -232,6 +232,7 @@ settings! {
     server.drain_lag: Kind::Time(0, HOUR_MS);
     server.header_server: Kind::Bool;
     server.trusted_proxies: Kind::Networks;
+    server.error_pages: Kind::Path("");
     server.admin_socket: Kind::Path("");
 
     limits.head_size: Kind::Size(1 << 10, 64 << 10);

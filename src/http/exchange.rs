@@ -1,5 +1,6 @@
 //! One request and its answer, while they take longer than one call.
 
+use super::late::Watch;
 use super::reply::{Body, Sent, Terms, Upload};
 use crate::reactor::Millis;
 use crate::wire::http::chunked::Decoder;
@@ -66,8 +67,14 @@ pub(super) struct Exchange {
     pub limit: u64,
     /// Start of the window over which the body's rate is measured, and `received` then.
     pub window: (Millis, u64),
-    /// Since when the upload waits for a nudge.
+    /// Since when the upload or the producer waits for a nudge.
     pub held: Option<Millis>,
+    /// Since when the producer has had nothing to give, though it does not wait.
+    pub dry: Option<Millis>,
+    /// Who may nudge, or answer.
+    pub ticket: Watch,
+    /// The body is still to come, and the handler was called before it.
+    pub body_owed: bool,
     pub terms: Terms,
     pub sent: Sent,
     pub producer: Option<Box<dyn Body>>,
@@ -88,6 +95,9 @@ impl Default for Exchange {
             limit: 0,
             window: (Millis(0), 0),
             held: None,
+            dry: None,
+            ticket: Watch::default(),
+            body_owed: false,
             terms: Terms {
                 version: Version::Http11,
                 head_only: false,
@@ -105,6 +115,7 @@ impl Default for Exchange {
 impl Exchange {
     /// Ready for another request; small buffers are kept.
     pub fn reset(&mut self) {
+        self.ticket.settle();
         let (mut head, mut body) = (std::mem::take(&mut self.head), std::mem::take(&mut self.body));
         head.clear();
         body.clear();

@@ -83,6 +83,8 @@ pub enum Verdict {
     LastLook,
     /// The rate at which the body comes is looked at.
     CheckRate,
+    /// Does somebody still have the ticket that is waited for? An upload that does not wait for one has seen no byte for too long.
+    CheckHandler,
 }
 
 /// The table.
@@ -117,11 +119,13 @@ fn timeout(state: State, deadline: Deadline) -> Verdict {
             Verdict::Answer(408, Reason::ReadTimeout)
         }
         (State::Body | State::Upload, Deadline::Total) => Verdict::CheckRate,
-        (State::Body | State::Upload, Deadline::Phase | Deadline::Progress | Deadline::Rate) => {
+        (State::Body, Deadline::Phase | Deadline::Progress | Deadline::Rate) => {
             Verdict::Answer(408, Reason::ReadTimeout)
         }
-        // How long a handler takes is its own business; how long the peer takes is the port's.
-        (State::Late | State::Stream | State::Sending, _) => Verdict::Ignore,
+        (State::Upload, Deadline::Phase | Deadline::Progress | Deadline::Rate) => Verdict::CheckHandler,
+        // How long a handler takes is its own business, as long as there is one; how long the peer takes is the port's.
+        (State::Late | State::Stream, _) => Verdict::CheckHandler,
+        (State::Sending, _) => Verdict::Ignore,
     }
 }
 

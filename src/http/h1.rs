@@ -9,12 +9,13 @@
 
 mod answer;
 mod body;
+mod waiting;
 
 use super::exchange::{Exchange, Incoming, Sink};
 use super::fault::{Hit, State, Verdict, verdict};
 use super::late::Late;
 use super::reply::BodyPolicy;
-use super::site::Service;
+use super::site::{RouteId, Service};
 use crate::observe::Reason;
 use crate::reactor::{Close, Cx, Event, Input, Millis, Peer, Step, Timer};
 use crate::wire::http::framing::Framing;
@@ -27,6 +28,8 @@ use std::time::Duration;
 const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Over how long the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+const TOO_LONG: &str = "The request took too long.";
 
 /// What the connection wants next.
 #[must_use]
@@ -91,6 +94,8 @@ struct Asked<'h> {
     /// Bytes of its body so far.
     bytes_in: u64,
     began: Millis,
+    /// The route that was asked for an answer before.
+    route: RouteId,
 }
 
 /// One connection.
@@ -190,7 +195,8 @@ impl Connection {
                 Next::Wait
             }
             Verdict::CheckRate => self.check_rate(on),
-            Verdict::Answer(status, reason) => self.refuse(status, "The request took too long.", reason, on),
+            Verdict::CheckHandler => self.check_handler(on),
+            Verdict::Answer(status, reason) => self.refuse(status, TOO_LONG, reason, on),
             Verdict::Close(close, reason) => {
                 // The last look is over.
                 let looked =
@@ -216,9 +222,10 @@ impl Connection {
             State::Fresh => on.cx.set_deadlines(now.after(options.read_timeout), Millis::NEVER),
             State::Idle => on.cx.set_deadlines(now.after(options.idle_timeout), Millis::NEVER),
             State::Head | State::Body => on.cx.set_deadline(Timer::Phase, options.read_timeout),
-            State::Upload if self.is_held() => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
+            State::Upload if self.is_held() => on.cx.set_deadlines(self.check_at(now), Millis::NEVER),
             State::Upload => on.cx.set_deadline(Timer::Phase, options.read_timeout),
-            State::Late | State::Stream | State::Sending => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
+            State::Late | State::Stream => on.cx.set_deadlines(self.check_at(now), Millis::NEVER),
+            State::Sending => on.cx.set_deadlines(Millis::NEVER, Millis::NEVER),
         }
         on.cx.set_evictable(matches!(self.state, State::Idle | State::Fresh));
         Outcome::Step(Step::Continue)
@@ -275,7 +282,7 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> (Next, usize) {
         let began = self.exchange.as_ref().map_or(on.cx.now(), |exchange| exchange.began);
-        let asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began };
+        let asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began, route: RouteId::NONE };
         match head.framing {
             Framing::None | Framing::Length(0) | Framing::UntilClose => {
                 (self.serve(&asked, b"", false, on), len)

@@ -36,4 +36,4 @@ pub use reply::{
 pub use request::{MAX_PARAMS, Params, Request};
 pub use respond::Respond;
 pub use server::Server;
-pub use site::{Exchanged, Options, Service, Site};
+pub use site::{Exchanged, Options, RouteId, Service, Site};

@@ -6,6 +6,7 @@
 use super::clock::Clock;
 use super::late::Ticket;
 use super::pages::Pages;
+use super::site::RouteId;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Part};
 use crate::wire::http::Version;
@@ -58,9 +59,10 @@ impl<F: FnMut(&mut Vec<u8>) -> Flow> Body for F {
 /// What a [`Body`] has to say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
-    /// There is more: call again when there is room.
+    /// There is more: call again when there is room. If nothing was made, it is asked again a little later, and cut off when it has
+    /// made nothing for 30 s; [`Wait`](Self::Wait) is better.
     More,
-    /// Nothing now: call again after [`Ticket::nudge`].
+    /// Nothing now: call again after [`Ticket::nudge`]. The answer is cut off if nobody has a ticket.
     Wait,
     /// That was the last.
     End,
@@ -81,7 +83,7 @@ pub trait Upload {
 pub enum Accepting {
     /// The next piece, please.
     More,
-    /// Nothing before [`Ticket::nudge`]; the client is held back.
+    /// Nothing before [`Ticket::nudge`]; the client is held back. It is answered 500 if nobody has a ticket.
     Wait,
     /// No more: [`Upload::end`] is called now, and what still comes is thrown away.
     Answer,
@@ -112,6 +114,8 @@ pub struct Sent {
     pub chunked: bool,
     /// The length that was announced.
     pub announced: Option<u64>,
+    /// The route that answered.
+    pub route: RouteId,
 }
 
 /// What the answer depends on besides the handler: the request it is for, and the place.
@@ -174,13 +178,14 @@ impl<'a> Responder<'a> {
         Reply(Kind::Sent)
     }
 
-    /// Has the request's body piece by piece. Only where [`Handler::body`] says [`BodyPolicy::Stream`]; elsewhere the upload is
-    /// told of the end at once.
+    /// Has the request's body piece by piece. Only where [`Handler::body`] says [`BodyPolicy::Stream`], at once or in a late answer;
+    /// elsewhere the upload is told of the end at once.
     pub fn receive(self, upload: Box<dyn Upload>) -> Reply {
         Reply(Kind::Receive(upload))
     }
 
-    /// The answer will come later, by the [`Ticket`], most often from another thread.
+    /// The answer will come later, by the [`Ticket`], most often from another thread. If all its clones are dropped without an
+    /// answer, the client gets 500.
     pub fn later(self) -> Reply {
         // Whoever answers later must know that the connection ends with it.
         self.sent.close |= !self.terms.keep_alive;

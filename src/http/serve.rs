@@ -68,8 +68,8 @@ impl Site {
         sent: &mut Sent,
         cx: &mut Cx<'_, A>,
     ) -> Served {
-        let Site { router, clock, pages, path: scratch, post, .. } = self;
-        let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: post.clone() };
+        let Site { router, clock, pages, path: scratch, post, issued, .. } = self;
+        let ticket = || issued.ticket(asker.token, asker.exchange, post);
         respond(cx, (clock, pages), terms, &ticket, sent, |reply| {
             let Asker { peer, secure, .. } = asker;
             let path = match target::normalise(routed_path(head), scratch) {
@@ -84,7 +84,10 @@ impl Site {
             let found = router.lookup_mut(head.authority(), path, head.method, &mut params);
             let request = Request { head, path, params: &params, body, peer, secure };
             match found {
-                Ok(route) => route.handler.handle(&request, reply),
+                Ok(route) => {
+                    reply.sent.route = route.id;
+                    route.handler.handle(&request, reply)
+                }
                 Err(Miss::MethodNotAllowed { allow }) => pages::not_allowed(reply, &request, allow),
                 Err(Miss::NotFound) => pages::error(reply, Some(&request), 404, "Nothing is served here."),
             }
@@ -134,7 +137,7 @@ fn failed<A: App>(
     mark: (usize, usize),
 ) -> Served {
     log::error!("a handler panicked; its connection gets 500 and is closed");
-    *sent = Sent::default();
+    *sent = Sent { route: sent.route, ..Sent::default() };
     let (cork, host) = cx.output();
     cork.rewind(mark);
     let terms = Terms { keep_alive: false, ..terms };

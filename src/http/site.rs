@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::exchange::Exchange;
-use super::late::{Late, Post};
+use super::late::{Issued, Late, Post};
 use super::pages::Pages;
 use super::reply::{BodyPolicy, Handler, Reply, Responder};
 use super::request::Request;
@@ -35,6 +35,8 @@ pub struct Exchanged<'a> {
     pub token: Token,
     /// Who asked.
     pub peer: Peer,
+    /// Which route answered: see [`Site::route_name`].
+    pub route: RouteId,
     /// It came over TLS.
     pub secure: bool,
     /// The request's head; none if it was refused before it was whole.
@@ -86,8 +88,23 @@ impl Default for Options {
     }
 }
 
+/// The name of a route. It outlives the route: a [`replace`](Site::replace)d site's routes keep theirs.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RouteId(u32);
+
+impl RouteId {
+    /// No route.
+    pub const NONE: RouteId = RouteId(0);
+
+    /// This one, or if it is none, the other.
+    pub(super) fn or(self, other: RouteId) -> RouteId {
+        if self == RouteId::NONE { other } else { self }
+    }
+}
+
 /// A route's handler and what it allows.
 pub(super) struct Entry {
+    pub id: RouteId,
     pub handler: Box<dyn Handler>,
     pub body_size: Option<u64>,
 }
@@ -121,11 +138,14 @@ impl Default for Site {
 pub struct Site {
     pub(super) options: Options,
     pub(super) router: Router<Entry>,
+    /// Of all routes that there ever were: patterns, with their host if they have one. [`RouteId`]s count from 1.
+    names: Vec<Box<str>>,
     pub(super) clock: Clock,
     pub(super) pages: Pages,
     pub(super) path: Vec<u8>,
     pub(super) chunk: Vec<u8>,
     pub(super) post: Post,
+    pub(super) issued: Issued,
     // Boxes: what is kept is handed on as it is, without being moved.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Exchange>>,
@@ -137,11 +157,13 @@ impl Site {
         Site {
             options,
             router: Router::new(),
+            names: Vec::new(),
             clock: Clock::default(),
             pages: Pages::default(),
             path: Vec::new(),
             chunk: Vec::new(),
             post: Arc::new(|late: Late| Err(late)),
+            issued: Issued::default(),
             spare: Vec::new(),
         }
     }
@@ -155,7 +177,8 @@ impl Site {
         body_size: Option<u64>,
         handler: Box<dyn Handler>,
     ) -> Result<(), RouteError> {
-        self.router.add(host, methods, pattern, Entry { handler, body_size }).map(|_| ())
+        let id = self.name([host.unwrap_or_default(), pattern].concat());
+        self.router.add(host, methods, pattern, Entry { id, handler, body_size }).map(|_| ())
     }
 
     /// Adds a route on any host, answered by a closure that gets the body whole. `methods`: `"GET"` (and HEAD with it), or several
@@ -183,6 +206,21 @@ impl Site {
         self.route(None, &methods, pattern, Some(body_size), Box::new(Streaming(answer)))
     }
 
+    /// The number of a name, which is a new one if nobody has it yet.
+    fn name(&mut self, name: String) -> RouteId {
+        let known = self.names.iter().position(|known| **known == *name);
+        let at = known.unwrap_or(self.names.len());
+        if known.is_none() {
+            self.names.push(name.into());
+        }
+        RouteId(u32::try_from(at + 1).unwrap_or(0))
+    }
+
+    /// What a route is called: its pattern, behind its host if it has one.
+    pub fn route_name(&self, id: RouteId) -> Option<&str> {
+        self.names.get((id.0 as usize).checked_sub(1)?).map(|name| &**name)
+    }
+
     /// How late answers come back to this worker; without it tickets drop theirs.
     pub fn set_post(&mut self, post: Post) {
         self.post = post;
@@ -196,7 +234,11 @@ impl Site {
     /// Takes routes, limits and pages of another site: they hold from the next request on. An answer that is under way stays with
     /// the handler that began it; a request whose body is still coming goes to the new routes.
     pub fn replace(&mut self, new: Site) {
-        let Site { options, router, pages, .. } = new;
+        let Site { options, mut router, pages, names, .. } = new;
+        for entry in router.routes_mut() {
+            let at = (entry.id.0 as usize).wrapping_sub(1);
+            entry.id = names.get(at).map_or(RouteId::NONE, |name| self.name(name.to_string()));
+        }
         (self.options, self.router, self.pages) = (options, router, pages);
     }
 

@@ -7,6 +7,8 @@ pub mod access;
 pub mod counters;
 #[cfg(feature = "cli")]
 pub mod diagnostics;
+#[cfg(feature = "server")]
+pub mod forwarded;
 pub mod health;
 pub mod histogram;
 pub mod hub;

@@ -9,7 +9,7 @@ use super::handle::HandleSlot;
 use super::idle::IdleList;
 use super::input::Input;
 use super::mutant::{self, Mutant};
-use super::net::{Host, Peer, Target};
+use super::net::{Host, Peer, Ready, Target};
 use super::outbox::{Cork, Outbox, Part};
 use super::outcome::{CloseHow, Failure, PortReason};
 use super::port::{Flags, Phase, Port, Settings};
@@ -222,7 +222,7 @@ impl<A: App> Core<A> {
     ) -> &'a mut Outbox {
         let outbox = port.outbox.get_or_insert_with(|| spare.pop().unwrap_or_default());
         if outbox.is_empty() {
-            (outbox.progress_at, outbox.window) = (now, (now, 0));
+            outbox.begin_measure(now, !port.ready.has(Ready::WRITABLE));
         }
         outbox
     }

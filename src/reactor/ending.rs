@@ -213,11 +213,14 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.deliver_births();
     }
 
-    /// Resets every connection.
+    /// Resets every connection. One that lingers has said all, and why: its end is left as it is.
     pub(super) fn stop_all(&mut self) {
         let tokens: Vec<Token> = self.core.ports.iter().map(|(token, _)| token).collect();
         for token in tokens {
-            self.close_now(token, PortReason::Stopped.into(), CloseHow::Reset);
+            match self.core.ports.get(token).is_some_and(|port| port.phase == Phase::Lingering) {
+                true => self.free(token, CloseHow::Normal),
+                false => self.close_now(token, PortReason::Stopped.into(), CloseHow::Reset),
+            }
         }
     }
 }

@@ -37,6 +37,7 @@ pub mod mutant;
 pub mod net;
 pub mod outbox;
 mod outcome;
+mod patience;
 pub mod port;
 mod pump;
 mod room;

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most pieces handed to the kernel in one call.
 pub const MAX_SLICES: usize = 64;
@@ -213,11 +214,68 @@ pub struct Outbox {
     sealed: usize,
     /// When the peer last took a byte, or when there was first something to take.
     pub(super) progress_at: Millis,
-    /// Start of the window over which the rate is measured, and what was taken in it.
+    /// Since when the peer's rate is measured, and what it took since. It begins anew with each allotment that was taken, so that
+    /// a peer that becomes slow is found one window later, however much it took before.
     pub(super) window: (Millis, u64),
+    kernel: Kernel,
 }
 
+/// Whether what the kernel takes is a sign that the peer takes anything.
+#[derive(Clone, Copy, Default, Debug)]
+enum Kernel {
+    /// It fills its own buffer.
+    #[default]
+    Filling,
+    /// It has refused bytes, then. From its buffer the peer's is being filled now.
+    Full(Millis),
+    /// Both are full: whatever is taken was made room for.
+    Settled,
+}
+
+/// How long after the first refusal the peer's kernel has been given what it buffers.
+const SETTLING: Duration = Duration::from_secs(1);
+
 impl Outbox {
+    /// Begins to measure how the peer takes what waits from now on. `refused`: the kernel is known to be full.
+    pub(super) fn begin_measure(&mut self, now: Millis, refused: bool) {
+        (self.progress_at, self.window) = (now, (now, 0));
+        self.kernel = if refused { Kernel::Full(now) } else { Kernel::Filling };
+    }
+
+    /// The peer, or the kernel for it, took so many bytes. `allotment`: what it must take in a window.
+    pub(super) fn note_taken(&mut self, n: u64, allotment: u64, now: Millis) {
+        self.progress_at = now;
+        self.window.1 += n;
+        if self.window.1 >= allotment {
+            self.window = (now, 0);
+        }
+    }
+
+    /// The kernel is full.
+    pub(super) fn note_refused(&mut self, now: Millis) {
+        if let Kernel::Filling = self.kernel {
+            self.begin_measure(now, true);
+        }
+    }
+
+    /// When the kernel is to be asked once, to fill what buffers there are before the peer is measured.
+    pub(super) fn settles_at(&self) -> Millis {
+        match self.kernel {
+            Kernel::Full(since) => since.after(SETTLING),
+            Kernel::Filling | Kernel::Settled => Millis::NEVER,
+        }
+    }
+
+    /// It was asked: what was taken so far says nothing.
+    pub(super) fn settle(&mut self, now: Millis) {
+        if let Kernel::Full(since) = self.kernel
+            && since.after(SETTLING) <= now
+        {
+            self.begin_measure(since, true);
+            self.kernel = Kernel::Settled;
+        }
+    }
+
     /// Copies bytes to the end.
     pub fn push_bytes(&mut self, mut bytes: &[u8], pool: &mut BufferPool) {
         self.memory += bytes.len();

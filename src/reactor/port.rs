@@ -169,6 +169,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// What a peer must take in a window, in bytes.
+    pub(super) fn allotment(&self) -> u64 {
+        self.send_rate.saturating_mul(self.send_window.as_millis() as u64) / 1000
+    }
+}
+
 /// The transport side of one connection.
 #[derive(Debug)]
 pub struct Port<R> {
@@ -276,7 +283,7 @@ impl<R> Port<R> {
     pub(super) fn nearest(&self, settings: &Settings) -> Millis {
         let mut at = self.phase_at.min(self.total_at);
         if let Some(outbox) = self.outbox.as_ref().filter(|outbox| !outbox.is_empty()) {
-            at = at.min(outbox.progress_at.after(settings.write_timeout));
+            at = at.min(outbox.settles_at()).min(outbox.progress_at.after(settings.write_timeout));
             if settings.send_rate > 0 {
                 at = at.min(outbox.window.0.after(settings.send_window));
             }

@@ -111,7 +111,7 @@ impl<A: App, N: Net> Reactor<A, N> {
     }
 
     /// Sends what waits; tells the session if that made room.
-    fn flush_open(&mut self, token: Token) {
+    pub(super) fn flush_open(&mut self, token: Token) {
         let waits = |port: &Port<A::Reason>| port.outbox.is_some() || port.flags.has(Flags::HELD);
         if !self.core.ports.get(token).is_some_and(waits) {
             return;
@@ -332,6 +332,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         let Some(port) = self.core.ports.get_mut(token) else { return Ok(()) };
         let Some(outbox) = port.outbox.as_mut() else { return Ok(()) };
         let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return Ok(()) };
+        let allotment = self.core.settings.allotment();
         let mut budget = OUT;
         let mut more_to_do = false;
         while !outbox.is_empty() && port.ready.has(Ready::WRITABLE) {
@@ -351,13 +352,15 @@ impl<A: App, N: Net> Reactor<A, N> {
             match send_front(&mut self.net, stream, outbox, budget) {
                 Io::Done(n) if n > 0 => {
                     outbox.advance(n as u64, &mut self.core.pool);
-                    outbox.progress_at = self.core.now;
-                    outbox.window.1 += n as u64;
+                    outbox.note_taken(n as u64, allotment, self.core.now);
                     budget = budget.saturating_sub(n as u64);
                     self.core.counters.writes += 1;
                     self.core.counters.bytes_out += n as u64;
                 }
-                Io::Done(_) | Io::WouldBlock | Io::Eof => port.ready.clear(Ready::WRITABLE),
+                Io::Done(_) | Io::WouldBlock | Io::Eof => {
+                    port.ready.clear(Ready::WRITABLE);
+                    outbox.note_refused(self.core.now);
+                }
                 Io::Fault(fault) => return Err(fault),
             }
         }

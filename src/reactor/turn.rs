@@ -8,7 +8,8 @@ use super::idle::IdleList;
 use super::mutant::{self, Mutant};
 use super::net::{Net, Ready};
 use super::outbox::Cork;
-use super::port::{Flags, Phase, Port, Settings};
+use super::patience::{stalled, too_slow};
+use super::port::{Flags, Phase, Settings};
 use super::secure::FLIGHTS;
 use super::table::Table;
 use super::token::{Millis, Token};
@@ -327,6 +328,7 @@ impl<A: App, N: Net> Reactor<A, N> {
     /// Tells a port of each of its deadlines that has passed.
     fn check_deadlines(&mut self, token: Token) {
         self.check_handshake(token);
+        self.ask_kernel_again(token);
         for deadline in Deadline::ALL {
             let now = self.core.now;
             let Some(port) = self.core.ports.get_mut(token) else { return };
@@ -442,25 +444,4 @@ fn passed(at: &mut Millis, now: Millis) -> bool {
         *at = Millis::NEVER;
     }
     due
-}
-
-/// The peer has taken nothing for the write timeout. Measured anew if the session lives on.
-fn stalled<R>(port: &mut Port<R>, settings: &Settings, now: Millis) -> bool {
-    let Some(outbox) = port.outbox.as_mut() else { return false };
-    let due = outbox.progress_at.after(settings.write_timeout) <= now;
-    if due {
-        outbox.progress_at = now;
-    }
-    due
-}
-
-/// The peer has taken less than the minimum rate over the window that ends now. A new window begins.
-fn too_slow<R>(port: &mut Port<R>, settings: &Settings, now: Millis) -> bool {
-    let Some(outbox) = port.outbox.as_mut() else { return false };
-    if settings.send_rate == 0 || outbox.window.0.after(settings.send_window) > now {
-        return false;
-    }
-    let taken = std::mem::replace(&mut outbox.window, (now, 0)).1;
-    let floor = settings.send_rate.saturating_mul(settings.send_window.as_millis() as u64) / 1000;
-    taken < floor
 }

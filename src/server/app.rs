@@ -3,6 +3,7 @@
 use super::attend::Spot;
 use super::build::{self, Protocols, Upgrades};
 use super::peers::Peers;
+use super::record::Record;
 use super::relief::Relief;
 use super::reload::Order;
 use super::session::{STATES, Session};
@@ -11,15 +12,11 @@ use super::shared::Shared;
 use super::tls::Store;
 use crate::guard::{Clients, Slow};
 use crate::http::{self, Exchanged, Late, Service, Site};
-use crate::observe::{
-    AccessLog, DropPolicy, Entry, Format, Handshake, Lag, Lifecycle, Publisher, Reason, Refusal, RequestIds,
-    Tally, request_id, summary,
-};
+use crate::observe::{DropPolicy, Handshake, Lag, Lifecycle, Publisher, Reason, Refusal, Tally, summary};
 use crate::reactor::{
     Admit, App, AppCx, CloseHow, End, Event, Fault, Handle, ListenerId, Millis, Op, Peer, Phase, TlsFault,
     TlsSide, Token,
 };
-use crate::wire::http::Version;
 use crate::{tcp, ws};
 use std::collections::BTreeMap;
 use std::io;
@@ -101,8 +98,7 @@ pub struct Worker {
     tcp: tcp::Hub,
     peers: Peers,
     pub(super) roles: Vec<(ListenerId, Role)>,
-    log: AccessLog,
-    ids: RequestIds,
+    record: Record,
     clients: Arc<Clients>,
     pub(super) relief: Relief,
     pub(super) lifecycle: Lifecycle,
@@ -126,24 +122,16 @@ pub struct Worker {
 pub struct Tape {
     /// Every exchange that was reported: status, whether its head was known, why it closed.
     pub exchanges: Vec<(u16, bool, Option<Reason>)>,
+    /// The route of each.
+    pub routes: Vec<Option<String>>,
     /// Every connection that ended.
     pub closes: Vec<Reason>,
 }
 
 impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
-    pub(super) fn new(
-        protocols: Protocols,
-        shared: &Shared,
-        number: usize,
-        format: Format,
-        seed: [u8; 32],
-    ) -> Worker {
+    pub(super) fn new(protocols: Protocols, shared: &Shared, number: usize, record: Record) -> Worker {
         let Protocols { site, ws, upgrades, tcp, workers } = protocols;
-        let log = match &shared.access {
-            Some(queue) => AccessLog::new(format, queue.clone()),
-            None => AccessLog::off(),
-        };
         Worker {
             site,
             ws,
@@ -151,8 +139,7 @@ impl Worker {
             tcp,
             peers: Peers::new(number, workers),
             roles: Vec::new(),
-            log,
-            ids: RequestIds::new(seed),
+            record,
             clients: shared.clients.clone(),
             relief: Relief::new(shared.budget.share()),
             lifecycle: Lifecycle::default(),
@@ -171,7 +158,7 @@ impl Worker {
     #[doc(hidden)]
     pub fn for_tests(site: Site) -> Worker {
         let shared = Shared::new(&Config::default(), 1, None);
-        let mut worker = Worker::new(Protocols::http(site), &shared, 0, Format::Off, [0; 32]);
+        let mut worker = Worker::new(Protocols::http(site), &shared, 0, Record::new(None, None, [0; 32]));
         worker.roles.push((ListenerId(0), Role::Http));
         worker.tape = Some(Box::default());
         worker
@@ -192,8 +179,7 @@ impl Worker {
     pub(super) fn live_by(&mut self, config: &Config) -> io::Result<()> {
         let site = build::site(config, &mut self.ws, &mut self.upgrades)?;
         self.site.replace(site);
-        self.log.flush();
-        self.log.set_format(build::format(config));
+        self.record.live_by(config);
         self.lifecycle = Lifecycle::new(config.log.debug_peers.clone());
         Ok(())
     }
@@ -238,7 +224,7 @@ impl Worker {
     /// What was recorded so far. Empty outside tests.
     #[doc(hidden)]
     pub fn tape(&self) -> &Tape {
-        const NONE: &Tape = &Tape { exchanges: Vec::new(), closes: Vec::new() };
+        const NONE: &Tape = &Tape { exchanges: Vec::new(), routes: Vec::new(), closes: Vec::new() };
         self.tape.as_deref().unwrap_or(NONE)
     }
 
@@ -370,7 +356,7 @@ impl App for Worker {
             self.peers.tell_others(|| Message::Lines(remote.clone()));
         }
         self.peers.post();
-        self.log.flush();
+        self.record.flush();
         if self.publisher.is_due(cx.now()) {
             self.relief.weigh(cx);
             self.publish(cx);
@@ -401,11 +387,12 @@ impl Service for Worker {
         let method = done.head.map(|head| head.method);
         let tally = &mut self.publisher.tally;
         tally.exchange(method, done.status, done.duration_ms, done.bytes_in, done.bytes_out);
-        if self.log.is_on() {
-            self.record(done);
+        if self.record.is_on() {
+            self.record.write(done, &self.site);
         }
         if let Some(tape) = &mut self.tape {
             tape.exchanges.push((done.status, done.head.is_some(), done.closing));
+            tape.routes.push(self.site.route_name(done.route).map(str::to_owned));
         }
     }
 }
@@ -437,47 +424,5 @@ fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
         (DropPolicy::Latest, lost(Slow::Latest)),
     ] {
         tally.drops[drop as usize] = count;
-    }
-}
-
-impl Worker {
-    fn record(&mut self, done: &Exchanged<'_>) {
-        let made;
-        let entry = Entry::new(done.peer, self.site.clock().unix_ms());
-        let entry = match done.head {
-            Some(head) => {
-                let given = head.field("x-request-id").and_then(request_id::accept);
-                let id = match given {
-                    Some(id) => id,
-                    None => {
-                        made = self.ids.make();
-                        made.as_str()
-                    }
-                };
-                Entry {
-                    method: Some(head.method.as_str()),
-                    host: head.authority(),
-                    target: head.raw_target,
-                    protocol: match head.version {
-                        Version::Http10 => "HTTP/1.0",
-                        Version::Http11 => "HTTP/1.1",
-                    },
-                    referer: head.field("referer"),
-                    user_agent: head.field("user-agent"),
-                    request_id: Some(id),
-                    ..entry
-                }
-            }
-            None => entry,
-        };
-        self.log.record(&Entry {
-            status: done.status,
-            bytes_in: done.bytes_in,
-            bytes_out: done.bytes_out,
-            duration_ms: done.duration_ms,
-            close_reason: done.closing,
-            tls: done.secure,
-            ..entry
-        });
     }
 }

@@ -7,13 +7,16 @@ use super::settings::{
 use super::upgrade::Upgrade;
 use super::welcome;
 use crate::guard::Slow;
-use crate::http::{Files, FilesOptions, Options, Redirect, Respond, Site};
+use crate::http::{Files, FilesOptions, Options, Pages, Redirect, Respond, Site};
 use crate::observe::Format;
 use crate::reactor;
 use crate::wire::limits::Limits;
 use crate::wire::ws::{Limits as WsLimits, Policy};
 use crate::{tcp, ws};
-use std::io;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 /// The reactor's limits.
 pub(super) fn reactor_settings(config: &Config) -> reactor::Settings {
@@ -100,10 +103,38 @@ pub(super) type Upgrades = Vec<(Websocket, ws::RouteId)>;
 /// Handlers for all routes. Every worker makes the same, over all reloads: so ids mean the same on all.
 pub(super) fn site(config: &Config, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> io::Result<Site> {
     let mut site = Site::new(options(config));
+    if let Some(folder) = &config.server.error_pages {
+        site.set_pages(pages(folder)?);
+    }
     for route in config.routes.iter() {
         add(&mut site, hub, upgrades, route, config)?;
     }
     Ok(site)
+}
+
+/// Most bytes of a page: it is copied into each answer.
+const PAGE: u64 = 64 << 10;
+
+/// The pages in a folder: files named by a status from 400 to 599, with `.html`. Other files are left alone.
+fn pages(folder: &Path) -> io::Result<Pages> {
+    let about = |path: &Path, what: &dyn Display| {
+        io::Error::other(format!("error_pages: {}: {what}", path.display()))
+    };
+    let mut pages = Pages::default();
+    for entry in std::fs::read_dir(folder).map_err(|error| about(folder, &error))? {
+        let path = entry.map_err(|error| about(folder, &error))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".html"));
+        let status = name.filter(|name| name.len() == 3).and_then(|name| name.parse().ok());
+        let Some(status) = status.filter(|status| (400..600).contains(status)) else { continue };
+        let mut html = Vec::new();
+        let file = File::open(&path).map_err(|error| about(&path, &error))?;
+        file.take(PAGE + 1).read_to_end(&mut html).map_err(|error| about(&path, &error))?;
+        if html.len() as u64 > PAGE {
+            return Err(about(&path, &"longer than 64 KiB"));
+        }
+        pages.set(status, html);
+    }
+    Ok(pages)
 }
 
 /// The services of raw TCP, and where they listen: in the order of their ids.

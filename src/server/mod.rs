@@ -5,6 +5,7 @@ mod app;
 mod attend;
 mod build;
 mod peers;
+mod record;
 mod relief;
 mod reload;
 mod run;

@@ -201,7 +201,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
     let mut out = Difference::default();
     fields!(out.live, old, new:
         server.max_connections server.read_timeout server.write_timeout server.idle_timeout
-        server.drain_timeout server.drain_lag server.header_server server.trusted_proxies
+        server.drain_timeout server.drain_lag server.header_server server.trusted_proxies server.error_pages
         limits.head_size limits.head_fields limits.head_timeout limits.body_size limits.body_rate
         limits.send_rate limits.memory limits.per_client_connections limits.requests_per_second limits.burst
         tls.enable tls.cert tls.key tls.min_version tls.certificates tls.client_ca

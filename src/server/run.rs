@@ -8,13 +8,14 @@ use super::admin;
 use super::app::{Message, Role, Survey, Worker};
 use super::attend::{self, Spot};
 use super::build::{self, Protocols};
+use super::record::Record;
 use super::session::Session;
 use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
 use super::tick::Tick;
 use super::tls::{self, Loaded, Store, Tickets, TlsError};
 use crate::guard::{Budget, Clients};
-use crate::observe::{Format, Lifecycle, LogQueue};
+use crate::observe::{Lifecycle, LogQueue};
 use crate::reactor::net::os::{OsListener, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
 use crate::tcp::ServiceId;
@@ -319,8 +320,7 @@ fn worker(
         Protocols::new(config, number, count)?,
         shared,
         number,
-        build::format(config),
-        seed(&mut net),
+        Record::new(shared.access.as_ref(), Some(config), seed(&mut net)),
     );
     let mut reactor = Reactor::with_gauge(worker, net, build::reactor_settings(config), shared.gauge.clone());
     if let Some(store) = tls {
@@ -356,8 +356,7 @@ fn admin(
         Protocols::http(admin::site(config, shared, orders)?),
         &unlogged,
         number,
-        Format::Off,
-        seed(&mut net),
+        Record::new(None, None, seed(&mut net)),
     );
     let mut reactor =
         Reactor::new(worker, net, Settings { max_connections: ADMIN_CONNECTIONS, ..Settings::default() });

@@ -108,6 +108,8 @@ pub struct Server {
     pub header_server: bool,
     /// Networks whose `X-Forwarded-*` are believed. Default none.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Folder of pages of the site's own for errors: `404.html` and the like, sent to clients that take HTML. Default none.
+    pub error_pages: Option<PathBuf>,
     /// Unix socket for `evenkeel reload` and friends, mode 0600; `None`: one in the runtime folder.
     pub admin_socket: Option<PathBuf>,
 }
@@ -127,6 +129,7 @@ impl Default for Server {
             drain_lag: Duration::ZERO,
             header_server: true,
             trusted_proxies: Arc::default(),
+            error_pages: None,
             admin_socket: None,
         }
     }

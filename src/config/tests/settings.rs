@@ -116,6 +116,7 @@ layers! {
     server_header_server: "server.header_server", file "false" = "false", own "off" = "false";
     server_trusted_proxies: "server.trusted_proxies", file "[\"10.0.0.1/8\", \"::1\"]" = "10.0.0.0/8,::1/128",
         own "192.168.0.0/16, 10.0.0.1" = "192.168.0.0/16,10.0.0.1/32";
+    server_error_pages: "server.error_pages", file "\"/a\"" = "/a", own "/b" = "/b";
     server_admin_socket: "server.admin_socket", file "\"/run/a\"" = "/run/a", own "/run/b" = "/run/b";
 
     limits_head_size: "limits.head_size", file "4096" = "4KiB", own "8192" = "8KiB";

@@ -2,11 +2,10 @@
 
 use super::super::exchange::{Exchange, Sink};
 use super::super::fault::State;
-use super::super::late::{Late, Ticket, What};
 use super::super::pages;
 use super::super::reply::{Flow, Kind, Reply, Responder, Sent, Terms, Upload};
 use super::super::serve::{self, Asker, Served};
-use super::super::site::{Exchanged, Service};
+use super::super::site::{Exchanged, RouteId, Service};
 use super::{Asked, Connection, Next, On};
 use crate::observe::Reason;
 use crate::reactor::{Close, End, Millis, Pressure};
@@ -40,17 +39,23 @@ impl Connection {
             }
             Kind::Receive(upload) if !body_owed => self.end_upload(asked, upload, true, terms, on),
             Kind::Receive(upload) => {
+                if let Some(exchange) = self.exchange.as_mut() {
+                    exchange.sent.route = sent.route;
+                }
                 self.begin_upload(upload, head.expect_continue, on);
                 Next::Again
             }
             kind @ (Kind::Stream(_) | Kind::Later | Kind::Upgrade(_)) => {
                 sent.close |= body_owed;
+                if let Some(exchange) = self.exchange.as_mut() {
+                    exchange.body_owed = body_owed;
+                }
                 self.settle(asked, terms, Served { kind, failed }, sent, on)
             }
         }
     }
 
-    fn begin_upload<A: Service>(
+    pub(super) fn begin_upload<A: Service>(
         &mut self,
         upload: Box<dyn Upload>,
         expects_continue: bool,
@@ -58,6 +63,7 @@ impl Connection {
     ) {
         if let Some(exchange) = self.exchange.as_mut() {
             exchange.sink = Sink::Upload(upload);
+            exchange.ticket = on.app.site().issued.watch(on.cx.me(), self.number);
         }
         if expects_continue {
             on.cx.write(emit::CONTINUE);
@@ -80,7 +86,7 @@ impl Connection {
     }
 
     /// A handler has replied: on to the state that its reply asks for.
-    fn settle<A: Service>(
+    pub(super) fn settle<A: Service>(
         &mut self,
         asked: &Asked<'_>,
         terms: Terms,
@@ -97,7 +103,9 @@ impl Connection {
             exchange.head.extend_from_slice(asked.raw);
         }
         (exchange.terms, exchange.sent, exchange.began) = (terms, sent, asked.began);
+        exchange.sent.route = sent.route.or(asked.route);
         exchange.received = asked.bytes_in;
+        exchange.ticket = on.app.site().issued.watch(on.cx.me(), self.number);
         match kind {
             Kind::Upgrade(to) => {
                 self.report(asked, &sent, None, on);
@@ -112,10 +120,15 @@ impl Connection {
                 return self.produce(on);
             }
             // An upload cannot hand over to another: its body is over.
-            Kind::Receive(_) | Kind::Later | Kind::Sent => self.state = State::Late,
+            Kind::Receive(_) => {
+                on.app.site().keep_exchange(exchange);
+                return self.refuse_asked(asked, 500, serve::FAILED, Reason::HandlerFailed, on);
+            }
+            Kind::Later | Kind::Sent => self.state = State::Late,
         }
+        let waits = exchange.ticket.is_live();
         self.exchange = Some(exchange);
-        Next::Again
+        if waits { Next::Again } else { self.abandoned(on) }
     }
 
     /// The whole answer is out.
@@ -188,7 +201,7 @@ impl Connection {
     }
 
     /// Has the answer's body made, as long as the peer takes it.
-    fn produce<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+    pub(super) fn produce<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
         loop {
             let Some(exchange) = self.exchange.as_mut() else { return Next::Wait };
             let Some(body) = exchange.producer.as_mut() else { return Next::Wait };
@@ -199,6 +212,8 @@ impl Connection {
             chunk.clear();
             let flow = catch_unwind(AssertUnwindSafe(|| body.more(chunk))).unwrap_or(Flow::Abort);
             let n = chunk.len() as u64;
+            exchange.held = (flow == Flow::Wait).then(|| on.cx.now());
+            exchange.dry = (flow == Flow::More && n == 0).then(|| exchange.dry.unwrap_or(on.cx.now()));
             exchange.sent.body_bytes += n;
             let short = match exchange.owed.as_mut() {
                 Some(owed) if n > *owed => return self.cut_short(on),
@@ -216,6 +231,7 @@ impl Connection {
             });
             match flow {
                 Flow::More if n > 0 => {}
+                Flow::Wait if !exchange.ticket.is_live() => return self.lost(on),
                 Flow::More | Flow::Wait => return Next::Wait,
                 Flow::Abort => return self.cut_short(on),
                 Flow::End if short => return self.cut_short(on),
@@ -237,33 +253,9 @@ impl Connection {
     }
 
     /// The answer cannot be finished: the connection is cut, so that nobody takes half of it for the whole.
-    fn cut_short<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+    pub(super) fn cut_short<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
         self.report_cut(Reason::HandlerFailed, on);
         Next::close(Close::Abort, Reason::HandlerFailed)
-    }
-
-    /// A word for an exchange that may be over.
-    pub(super) fn late<A: Service>(&mut self, late: Late, on: &mut On<'_, '_, A>) -> Next {
-        if late.exchange != self.number {
-            return Next::Stay;
-        }
-        match (late.what, self.state) {
-            (What::Answer(compose), State::Late) => self.with_kept(on, |me, asked, sent, on| {
-                let keep_alive = !sent.close && !me.last && !on.cx.draining();
-                let terms = match asked.head {
-                    Some(head) => on.app.site().terms(head, !keep_alive),
-                    None => serve::refusal_terms(on.app.site()),
-                };
-                let (served, sent) = me.respond(terms, on, compose);
-                me.settle(asked, terms, served, sent, on)
-            }),
-            (What::Nudge, State::Stream) => self.produce(on),
-            (What::Nudge, State::Upload) => {
-                self.release(on);
-                Next::Again
-            }
-            (What::Answer(_) | What::Nudge, _) => Next::Stay,
-        }
     }
 
     /// The request breaks the grammar: answers what the RFC wants, and ends.
@@ -310,7 +302,7 @@ impl Connection {
         self.finish(asked, &Sent { close: true, ..sent }, reason, on)
     }
 
-    fn respond<A: Service>(
+    pub(super) fn respond<A: Service>(
         &mut self,
         terms: Terms,
         on: &mut On<'_, '_, A>,
@@ -318,20 +310,21 @@ impl Connection {
     ) -> (Served, Sent) {
         let asker = self.asker(on);
         let site = on.app.site();
-        let ticket = || Ticket { to: asker.token, exchange: asker.exchange, post: site.post.clone() };
+        let ticket = || site.issued.ticket(asker.token, asker.exchange, &site.post);
         let mut sent = Sent::default();
         let place = (&site.clock, &site.pages);
         (serve::respond(on.cx, place, terms, &ticket, &mut sent, answer), sent)
     }
 
     /// Calls `then` with what was kept of the request; the kept exchange is given up.
-    fn with_kept<A: Service>(
+    pub(super) fn with_kept<A: Service>(
         &mut self,
         on: &mut On<'_, '_, A>,
         then: impl FnOnce(&mut Self, &Asked<'_>, Sent, &mut On<'_, '_, A>) -> Next,
     ) -> Next {
         let Some(mut exchange) = self.exchange.take() else {
-            let asked = Asked { head: None, raw: b"", bytes_in: 0, began: on.cx.now() };
+            let (raw, began, route) = (&b""[..], on.cx.now(), RouteId::NONE);
+            let asked = Asked { head: None, raw, bytes_in: 0, began, route };
             return then(self, &asked, Sent::default(), on);
         };
         let raw = std::mem::take(&mut exchange.head);
@@ -343,7 +336,7 @@ impl Connection {
             Ok(Parsed::Complete(head, _)) => Some(head),
             Ok(Parsed::Partial) | Err(_) => None,
         };
-        then(self, &Asked { head, raw: &raw, bytes_in, began }, sent, on)
+        then(self, &Asked { head, raw: &raw, bytes_in, began, route: sent.route }, sent, on)
     }
 
     /// Reports an exchange that was cut off, if one was under way.
@@ -371,6 +364,7 @@ impl Connection {
             token: end.token,
             peer: end.peer,
             secure: self.secure,
+            route: sent.route,
             head: head.as_ref(),
             status: sent.status,
             bytes_in: *received,
@@ -395,6 +389,7 @@ impl Connection {
             token: on.cx.me(),
             peer: on.peer,
             secure: self.secure,
+            route: sent.route.or(asked.route),
             head: asked.head,
             status: sent.status,
             bytes_in: asked.bytes_in,

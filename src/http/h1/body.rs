@@ -57,6 +57,7 @@ impl Connection {
                 Fed::Early => return self.body_over(done, on),
                 Fed::More | Fed::Held if done => return self.body_over(true, on),
                 Fed::More if consumed == 0 || input.is_empty() => return Next::Wait,
+                Fed::Held if !exchange.ticket.is_live() => return self.abandoned(on),
                 Fed::More | Fed::Held => {}
             }
         }
@@ -67,7 +68,8 @@ impl Connection {
         let Some(mut exchange) = self.exchange.take() else { return Next::Wait };
         let (raw, body) = (std::mem::take(&mut exchange.head), std::mem::take(&mut exchange.body));
         let (sink, terms) = (std::mem::take(&mut exchange.sink), exchange.terms);
-        let (bytes_in, began) = (exchange.received, exchange.began);
+        let (bytes_in, began, route) = (exchange.received, exchange.began, exchange.sent.route);
+        on.app.site().issued.put(std::mem::take(&mut exchange.ticket));
         on.app.site().keep_exchange(exchange);
         self.state = State::Body;
         let mut scan = Scan::default();
@@ -76,7 +78,7 @@ impl Connection {
             Ok(Parsed::Complete(head, _)) => Some(head),
             Ok(Parsed::Partial) | Err(_) => None,
         };
-        let asked = Asked { head, raw: &raw, bytes_in, began };
+        let asked = Asked { head, raw: &raw, bytes_in, began, route };
         match sink {
             Sink::Upload(upload) => self.end_upload(&asked, upload, whole, terms, on),
             Sink::Discard | Sink::Collect => self.serve(&asked, &body, false, on),

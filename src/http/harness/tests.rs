@@ -1,7 +1,7 @@
 //! For tests: one request to one handler, without a connection, over the simulated world.
 
 use super::clock::Clock;
-use super::late::Ticket;
+use super::late::{Post, Ticket};
 use super::pages::Pages;
 use super::reply::Kind;
 use super::router::{Lookup, Router};
@@ -85,7 +85,8 @@ impl Harness {
         let (params, peer) = (found.params, Peer::UNIX);
         let request = Request { head, path, params: &params, body: b"", peer, secure: false };
         let (mut cork, mut sent) = (Cork::default(), Sent::default());
-        let ticket = || Ticket { to: Token::new(0, 1), exchange: 0, post: Arc::new(Err) };
+        let post: Post = Arc::new(Err);
+        let ticket = || Ticket::new(Token::new(0, 1), 0, &post);
         let terms = Terms {
             version: head.version,
             head_only: head.method == Method::Head,

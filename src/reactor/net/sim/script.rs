@@ -13,6 +13,8 @@ pub enum Act {
     Wait(u64),
     /// Takes so many more bytes from now on, and no more; `u64::MAX`: any number.
     Window(u64),
+    /// The same, but nobody is told that there is room: as where a kernel waits for its low-water mark (`TCP_NOTSENT_LOWAT`).
+    QuietWindow(u64),
     /// Sends FIN: it will send no more, but still reads.
     Fin,
     /// Resets the connection.
@@ -81,6 +83,12 @@ impl Script {
     #[must_use]
     pub fn window(self, bytes: u64) -> Script {
         self.act(Act::Window(bytes))
+    }
+
+    /// See [`Act::QuietWindow`].
+    #[must_use]
+    pub fn quiet_window(self, bytes: u64) -> Script {
+        self.act(Act::QuietWindow(bytes))
     }
 
     /// Takes so many bytes every so many milliseconds, so many times.

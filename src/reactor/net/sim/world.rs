@@ -383,6 +383,7 @@ impl World {
                 conn.window = bytes;
                 self.make_room(id);
             }
+            Act::QuietWindow(bytes) => conn.window = bytes,
             Act::Fin => self.deliver_fin(id),
             Act::Close => {
                 conn.gone = true;

@@ -1,0 +1,66 @@
+//! Files that change while they are being sent, in the whole server in a simulated world.
+
+mod support;
+
+use evenkeel::http::files::{Files, FilesOptions};
+use evenkeel::observe::Reason;
+use evenkeel::reactor::net::sim::{Script, SimId, SimNet};
+use evenkeel::reactor::{CloseHow, Settings};
+use support::http::{Serving, responses, serving_in, site};
+use support::{run_for, settle};
+
+const LEN: usize = 1_000_000;
+
+/// A client that takes 300,000 bytes of the answer, and the rest a second later; meanwhile this happens to the file.
+fn while_it_is_sent(fields: &str, happens: impl FnOnce(&mut Serving)) -> (Serving, SimId) {
+    let mut net = SimNet::new(1);
+    net.files.file("big.bin", vec![b'f'; LEN], 1_000_000);
+    let mut site = site();
+    site.route(None, &[], "/files/*", None, Box::new(Files::new(FilesOptions::new("/")))).unwrap();
+    let (mut reactor, listener) = serving_in(net, site, Settings::default());
+    let get = format!("GET /files/big.bin HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+    let then = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let script = Script::new().window(300_000).send(get).send(then).wait(1000).window(u64::MAX);
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 500);
+    happens(&mut reactor);
+    settle(&mut reactor);
+    (reactor, id)
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_is_cut_off_and_never_has_a_wrong_length() {
+    for fields in ["", "range: bytes=10-\r\n", "range: bytes=0-9,500000-899999\r\n"] {
+        let (reactor, id) =
+            while_it_is_sent(fields, |reactor| reactor.net_mut().files.shrink("big.bin", 600_000));
+        let seen = responses(reactor.net().sent(id), &[]);
+        assert_eq!((seen.len(), seen[0].whole), (1, false), "{fields}");
+        assert_eq!(reactor.app().tape().closes, [Reason::FileChanged], "{fields}");
+        assert_eq!(reactor.net().closed(id), Some(CloseHow::Reset), "{fields}");
+        assert_eq!(reactor.app().tape().exchanges.len(), 1, "what came behind it is not answered");
+    }
+}
+
+#[test]
+fn a_file_that_vanishes_or_is_replaced_while_it_is_sent_is_sent_to_its_end() {
+    let vanish = |reactor: &mut Serving| reactor.net_mut().files.remove("big.bin");
+    let replace = |reactor: &mut Serving| {
+        reactor.net_mut().files.remove("big.bin");
+        reactor.net_mut().files.file("big.bin", vec![b'n'; 10], 2_000_000);
+    };
+    for happens in [&vanish as &dyn Fn(&mut Serving), &replace] {
+        let (reactor, id) = while_it_is_sent("", happens);
+        let seen = responses(reactor.net().sent(id), &[]);
+        assert!(seen[0].whole && seen[0].body == vec![b'f'; LEN]);
+        assert_eq!((seen[1].status, &reactor.app().tape().closes[..]), (200, &[Reason::Done][..]));
+    }
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_sent_has_the_length_that_was_announced() {
+    let (reactor, id) =
+        while_it_is_sent("", |reactor| reactor.net_mut().files.rewrite("big.bin", vec![b'f'; 2 * LEN], 2));
+    let seen = responses(reactor.net().sent(id), &[]);
+    assert!(seen[0].whole && seen[0].body.len() == LEN);
+    assert_eq!(seen[1].status, 200);
+}

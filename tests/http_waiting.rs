@@ -1,0 +1,320 @@
+//! Handlers that are waited for, and will never say anything again: each client gets an answer, or sees that it gets none.
+
+mod support;
+
+use evenkeel::http::{Accepting, Flow, Handler, Reply, Request, Responder, Site, Ticket, Upload};
+use evenkeel::observe::Reason;
+use evenkeel::reactor::net::sim::{Script, SimId};
+use evenkeel::reactor::{CloseHow, Settings};
+use std::time::Duration;
+use support::http::{self, Serving, Streaming, responses, serving, serving_with, site, tickets};
+use support::{run_for, settle};
+
+fn with(path: &str, handler: impl FnMut(&Request<'_>, Responder<'_>) -> Reply + 'static) -> Site {
+    with_handler(path, Box::new(handler))
+}
+
+fn with_handler(path: &str, handler: Box<dyn Handler>) -> Site {
+    let mut site = site();
+    site.route(None, &[], path, None, handler).unwrap();
+    site
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")
+}
+
+fn post(path: &str, length: usize) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n")
+}
+
+fn asks(site: Site, sent: impl AsRef<[u8]>) -> (Serving, SimId) {
+    let (mut reactor, listener) = serving(site);
+    let id = reactor.net_mut().arrive(listener, Script::new().send(sent));
+    run_for(&mut reactor, 10);
+    (reactor, id)
+}
+
+fn brief(reactor: &Serving, id: SimId) -> Vec<(u16, String)> {
+    let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
+    let seen = responses(reactor.net().sent(id), &[]).into_iter();
+    seen.map(|seen| (seen.status, if seen.whole { text(seen.body) } else { text(seen.body) + "…" })).collect()
+}
+
+fn statuses(reactor: &Serving, id: SimId) -> Vec<u16> {
+    brief(reactor, id).into_iter().map(|(status, _)| status).collect()
+}
+
+fn is(status: u16, body: &str) -> (u16, String) {
+    (status, body.to_string())
+}
+
+/// One answer of 500, reported; one close, for the handler's failure.
+fn is_given_up(reactor: &Serving, id: SimId) {
+    assert_eq!(statuses(reactor, id), [500]);
+    let tape = reactor.app().tape();
+    assert_eq!(tape.exchanges, [(500, true, Some(Reason::HandlerFailed))]);
+    assert!(reactor.net().fin_sent(id));
+}
+
+// ---- late answers ----
+
+#[test]
+fn a_ticket_that_is_dropped_unanswered_answers_500_at_once() {
+    let (mut reactor, id) = asks(site(), get("/late"));
+    let ticket = tickets().pop().unwrap();
+    let other = ticket.clone();
+    drop(ticket);
+    run_for(&mut reactor, 1000);
+    assert_eq!(statuses(&reactor, id), [0; 0], "a clone is left");
+    std::thread::spawn(move || drop(other)).join().unwrap();
+    run_for(&mut reactor, 10);
+    is_given_up(&reactor, id);
+}
+
+#[test]
+fn a_handler_that_says_later_and_keeps_no_ticket_answers_500_at_once() {
+    for keeps in [false, true] {
+        let handler = move |_: &Request<'_>, reply: Responder<'_>| {
+            keeps.then(|| drop(reply.ticket()));
+            reply.later()
+        };
+        let (reactor, id) = asks(with("/never", handler), get("/never"));
+        is_given_up(&reactor, id);
+    }
+}
+
+#[test]
+fn a_ticket_whose_end_cannot_be_told_answers_500_within_seconds() {
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, Script::new().send(get("/late")));
+    run_for(&mut reactor, 10);
+    let ticket = tickets().pop().unwrap();
+    reactor.net_mut().arrive(listener, Script::new().send(get("/late")));
+    run_for(&mut reactor, 10);
+    let other = tickets().pop().unwrap();
+    while other.nudge() {}
+    assert!(!ticket.answer(|reply| reply.start(200).body(b"lost")), "the mailbox is full");
+    run_for(&mut reactor, 100);
+    assert_eq!(statuses(&reactor, id), [0; 0]);
+    run_for(&mut reactor, 5000);
+    assert_eq!(statuses(&reactor, id), [500]);
+}
+
+#[test]
+fn an_answer_that_puts_off_again_may_use_the_same_ticket() {
+    let (mut reactor, id) = asks(site(), get("/late"));
+    let ticket = tickets().pop().unwrap();
+    let again = ticket.clone();
+    ticket.answer(|reply| reply.later());
+    run_for(&mut reactor, 10_000);
+    again.answer(|reply| reply.start(200).body(b"at last"));
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "at last")]);
+    assert_eq!(reactor.net().closed(id), None);
+}
+
+#[test]
+fn an_answer_that_puts_off_again_without_a_ticket_answers_500() {
+    let (mut reactor, id) = asks(site(), get("/late"));
+    tickets().pop().unwrap().answer(|reply| reply.later());
+    run_for(&mut reactor, 10);
+    is_given_up(&reactor, id);
+}
+
+#[test]
+fn a_handler_may_take_as_long_as_it_likes_while_its_ticket_lives() {
+    let (mut reactor, id) = asks(site(), get("/late"));
+    run_for(&mut reactor, 24 * 3600 * 1000);
+    http::answer_all();
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "late")]);
+}
+
+/// Counts, and tells whether the body was whole.
+struct Count(usize);
+
+impl Upload for Count {
+    fn data(&mut self, bytes: &[u8]) -> Accepting {
+        self.0 += bytes.len();
+        Accepting::More
+    }
+
+    fn end(self: Box<Self>, whole: bool, reply: Responder<'_>) -> Reply {
+        reply.start(200).body(format!("{} {whole}", self.0).as_bytes())
+    }
+}
+
+#[test]
+fn a_late_answer_that_receives_where_the_body_is_over_is_told_of_the_end() {
+    for request in [get("/late"), post("/late", 3) + "abc"] {
+        let (mut reactor, id) = asks(site(), request + &get("/"));
+        tickets().pop().unwrap().answer(|reply| reply.receive(Box::new(Count(0))));
+        run_for(&mut reactor, 10);
+        assert_eq!(brief(&reactor, id), [is(200, "0 true"), is(200, "ok")]);
+    }
+}
+
+#[test]
+fn a_late_answer_that_receives_where_the_body_is_still_to_come_gets_it() {
+    let later = || {
+        Box::new(Streaming(|_: &Request<'_>, reply: Responder<'_>| {
+            http::keep(reply.ticket());
+            reply.later()
+        }))
+    };
+    for head in ["content-length: 200000\r\n", "content-length: 200000\r\nexpect: 100-continue\r\n"] {
+        let (mut reactor, listener) = serving(with_handler("/gate", later()));
+        let head = format!("POST /gate HTTP/1.1\r\nhost: a\r\n{head}\r\n");
+        let script = Script::new().send(head).send(vec![b'x'; 200_000]);
+        let id = reactor.net_mut().arrive(listener, script);
+        run_for(&mut reactor, 100);
+        assert!(reactor.counters().bytes_in < 140_000, "the body waits where it is");
+        tickets().pop().unwrap().answer(|reply| reply.receive(Box::new(Count(0))));
+        run_for(&mut reactor, 100);
+        assert_eq!(brief(&reactor, id).pop(), Some(is(200, "200000 true")));
+    }
+}
+
+#[test]
+fn an_upload_that_ends_in_another_upload_answers_500() {
+    struct Chain;
+    impl Upload for Chain {
+        fn data(&mut self, _: &[u8]) -> Accepting {
+            Accepting::More
+        }
+        fn end(self: Box<Self>, _: bool, reply: Responder<'_>) -> Reply {
+            reply.receive(Box::new(Chain))
+        }
+    }
+    let chain = || |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Chain));
+    let (reactor, id) = asks(with_handler("/chain", Box::new(Streaming(chain()))), post("/chain", 3) + "abc");
+    is_given_up(&reactor, id);
+    let (reactor, id) = asks(with("/chain", chain()), get("/chain"));
+    is_given_up(&reactor, id);
+}
+
+/// Holds the client back from the first byte on.
+struct Stuck(Option<Ticket>);
+
+impl Upload for Stuck {
+    fn data(&mut self, _: &[u8]) -> Accepting {
+        self.0.take().into_iter().for_each(http::keep);
+        Accepting::Wait
+    }
+
+    fn end(self: Box<Self>, _: bool, reply: Responder<'_>) -> Reply {
+        reply.start(200).body(b"done")
+    }
+}
+
+#[test]
+fn an_upload_that_waits_for_nobody_answers_500() {
+    let stuck = || {
+        Box::new(Streaming(|_: &Request<'_>, reply: Responder<'_>| {
+            let ticket = Some(reply.ticket());
+            reply.receive(Box::new(Stuck(ticket)))
+        }))
+    };
+    let (mut reactor, id) = asks(with_handler("/stuck", stuck()), post("/stuck", 9) + "abc");
+    run_for(&mut reactor, 100_000);
+    assert_eq!(statuses(&reactor, id), [0; 0], "its ticket lives");
+    drop(tickets());
+    run_for(&mut reactor, 10);
+    is_given_up(&reactor, id);
+    let nobody = |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Stuck(None)));
+    let (reactor, id) = asks(with_handler("/stuck", Box::new(Streaming(nobody))), post("/stuck", 9) + "abc");
+    is_given_up(&reactor, id);
+}
+
+// ---- bodies ----
+
+/// An answer of a body that is made by this.
+fn made(mut more: impl FnMut(&mut Vec<u8>) -> Flow + Clone + 'static) -> Site {
+    let _ = &mut more;
+    with("/made", move |_: &Request<'_>, reply: Responder<'_>| {
+        reply.start(200).stream(None, Box::new(more.clone()))
+    })
+}
+
+fn is_cut(reactor: &Serving, id: SimId, body: &str) {
+    assert_eq!(brief(reactor, id), [is(200, body)]);
+    assert_eq!(reactor.app().tape().closes, [Reason::HandlerFailed]);
+    assert_eq!(reactor.net().closed(id), Some(CloseHow::Reset));
+}
+
+#[test]
+fn a_body_that_says_more_without_a_byte_is_asked_again_and_cut_off_after_30_seconds() {
+    let mut first = true;
+    let site = made(move |out: &mut Vec<u8>| {
+        out.extend_from_slice(if std::mem::take(&mut first) { b"a" } else { b"" });
+        Flow::More
+    });
+    let (mut reactor, id) = asks(site, get("/made"));
+    run_for(&mut reactor, 29_900);
+    assert_eq!((brief(&reactor, id), reactor.net().closed(id)), (vec![is(200, "a…")], None));
+    run_for(&mut reactor, 300);
+    is_cut(&reactor, id, "a…");
+}
+
+#[test]
+fn a_body_that_has_something_again_goes_on() {
+    let mut calls = 0;
+    let site = made(move |out: &mut Vec<u8>| {
+        calls += 1;
+        // Two dry spells of 20 s each.
+        if calls % 400 == 0 {
+            out.push(b'x');
+        }
+        if calls == 800 { Flow::End } else { Flow::More }
+    });
+    let (mut reactor, id) = asks(site, get("/made"));
+    run_for(&mut reactor, 45_000);
+    assert_eq!(brief(&reactor, id), [is(200, "xx")]);
+    assert_eq!(reactor.net().closed(id), None);
+}
+
+#[test]
+fn a_body_that_waits_for_nobody_is_cut_off() {
+    let (reactor, id) = asks(made(|_: &mut Vec<u8>| Flow::Wait), get("/made"));
+    is_cut(&reactor, id, "…");
+    let site = with("/made", |_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        reply.start(200).stream(None, Box::new(|_: &mut Vec<u8>| Flow::Wait))
+    });
+    let (mut reactor, id) = asks(site, get("/made"));
+    run_for(&mut reactor, 100_000);
+    assert_eq!(reactor.net().closed(id), None);
+    drop(tickets());
+    run_for(&mut reactor, 10);
+    is_cut(&reactor, id, "…");
+}
+
+#[test]
+fn a_body_that_is_over_leaves_no_word_behind() {
+    let (mut reactor, id) = asks(site(), get("/stream"));
+    http::answer_all();
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "ab")]);
+    let notes = reactor.counters().notes;
+    run_for(&mut reactor, 100);
+    assert_eq!((reactor.counters().notes, notes), (2, 2), "the nudge and the answer that came too late");
+}
+
+// ---- stopping ----
+
+#[test]
+fn a_connection_that_lingers_when_the_reactor_stops_keeps_the_reason_it_ended_for() {
+    let (mut reactor, listener) = serving_with(site(), Settings::default());
+    let bad = reactor.net_mut().arrive(listener, Script::new().send("BAD\r\n\r\n"));
+    let busy = reactor.net_mut().arrive(listener, Script::new().send(get("/late")));
+    run_for(&mut reactor, 10);
+    assert!(reactor.net().fin_sent(bad) && reactor.net().closed(bad).is_none(), "it lingers");
+    reactor.drain(Duration::ZERO);
+    settle(&mut reactor);
+    let mut closes = reactor.app().tape().closes.clone();
+    closes.sort_by_key(|reason| reason.label());
+    assert_eq!(closes, [Reason::BadRequest, Reason::Stopped]);
+    assert_eq!(reactor.net().closed(bad), Some(CloseHow::Normal));
+    assert_eq!(reactor.net().closed(busy), Some(CloseHow::Reset));
+}
