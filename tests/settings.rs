@@ -212,6 +212,80 @@ fn over_the_memory_budget_largest_backlogs_are_cut_newcomers_refused_and_it_reco
     assert_eq!(status(&server.tell(LAST).0), "200");
 }
 
+/// Closes for this reason so far, as published.
+fn closes(server: &Running, reason: evenkeel::observe::Reason) -> u64 {
+    let tally = server.0.as_ref().unwrap().shared().hub.total();
+    tally.closes().filter(|(_, why, _)| *why == reason).map(|(.., n)| n).sum()
+}
+
+fn await_closes(server: &Running, reason: evenkeel::observe::Reason, count: u64) {
+    let began = Instant::now();
+    while closes(server, reason) < count {
+        assert!(began.elapsed() < PATIENCE, "{} of {count} {reason:?}", closes(server, reason));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn messages_of_which_a_part_has_come_count_against_the_memory_budget() {
+    let route = "[limits]\nmemory = \"2MiB\"\nper_client_connections = 0\n[[route]]\npath = \"/echo\"\nwebsocket = \"echo\"\n";
+    let server = serve("workers = 1", route);
+    let mut part = b"GET /echo HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec();
+    part.extend_from_slice(b"\x82\xff\0\0\0\0\0\x0d\xbb\xa0\0\0\0\0");
+    part.resize(part.len() + (400 << 10), b'x');
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let mut stream = server.connect();
+        let _ = stream.write_all(&part);
+        all.push(stream);
+    }
+    await_closes(&server, evenkeel::observe::Reason::MemoryBudget, 10);
+    let shared = server.0.as_ref().unwrap().shared().clone();
+    let began = Instant::now();
+    while shared.budget.held() > shared.budget.limit() {
+        assert!(began.elapsed() < PATIENCE, "{} held", shared.budget.held());
+        std::thread::yield_now();
+    }
+    drop(all);
+    while shared.budget.held() > 1024 {
+        assert!(began.elapsed() < PATIENCE, "{} held by nobody", shared.budget.held());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn slow_readers_that_fill_the_memory_budget_do_not_cost_idle_connections_their_place() {
+    let body = "x".repeat(200 << 10);
+    let route = format!(
+        "[limits]\nmemory = \"2MiB\"\nper_client_connections = 0\n[[route]]\npath = \"/big\"\nrespond = \"{body}\"\n"
+    );
+    let server = serve("workers = 1", &route);
+    let mut idle: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    for stream in &mut idle {
+        stream.write_all(GET).unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = server.connect();
+        let _ = stream.write_all(&b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100));
+        slow.push(stream);
+    }
+    use evenkeel::observe::Reason;
+    await_closes(&server, Reason::MemoryBudget, 1);
+    drop(slow);
+    let served = |stream: &mut TcpStream| {
+        let mut answer = String::new();
+        stream.write_all(LAST).is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && answer.contains("200 OK")
+    };
+    let lost = idle.iter_mut().filter_map(|stream| (!served(stream)).then_some(())).count();
+    assert_eq!((lost, closes(&server, Reason::Evicted)), (0, 0));
+}
+
 /// What the metrics port says.
 fn ask(at: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(at).unwrap();

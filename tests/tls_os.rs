@@ -4,7 +4,7 @@
 
 mod support;
 
-use evenkeel::observe::Handshake;
+use evenkeel::observe::{Handshake, Reason};
 use evenkeel::server::Server;
 use evenkeel::server::settings::{Address, Config, Listener, Tls};
 use std::io::{Read, Write};
@@ -186,6 +186,32 @@ fn ask(stream: &mut impl ReadWrite) -> std::io::Result<()> {
     }
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
     Ok(())
+}
+
+/// Waits until so many connections have ended for this reason.
+fn await_closes(served: &Served, reason: Reason, count: u64) {
+    let shared = served.server.as_ref().unwrap().shared();
+    let began = Instant::now();
+    let closes = || shared.hub.total().closes().map(|(state, why, n)| (state, why, n)).collect::<Vec<_>>();
+    while closes().iter().filter(|(_, why, _)| *why == reason).map(|(.., n)| n).sum::<u64>() != count {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", closes());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_leaves_without_a_goodbye_has_closed_between_requests_and_cut_short_within_one() {
+    let served = serve("goodbye");
+    let stream = keep_alive(&served);
+    stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut end = Vec::new();
+    // The end of the stream, not a reset.
+    (&stream.sock).read_to_end(&mut end).unwrap();
+    await_closes(&served, Reason::PeerClosed, 1);
+    let mut stream = keep_alive(&served);
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf").unwrap();
+    stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    await_closes(&served, Reason::TlsTruncated, 1);
 }
 
 trait ReadWrite: Read + Write {}

@@ -65,6 +65,7 @@ impl Watch {
             tally: self.shared.hub.total(),
             process: Process::read(),
             max_connections: self.shared.max_connections() as u64,
+            memory_held_bytes: self.shared.budget.held(),
             memory_budget_bytes: self.shared.budget.limit(),
             log_lines_dropped: self.shared.access.as_ref().map_or(0, |queue| queue.dropped()),
             reloads: self.shared.reloads(),

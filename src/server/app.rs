@@ -96,9 +96,9 @@ pub(super) enum Role {
 /// The program of one reactor.
 pub struct Worker {
     pub(super) site: Site,
-    ws: ws::Hub,
+    pub(super) ws: ws::Hub,
     upgrades: Upgrades,
-    tcp: tcp::Hub,
+    pub(super) tcp: tcp::Hub,
     peers: Peers,
     pub(super) roles: Vec<(ListenerId, Role)>,
     log: AccessLog,
@@ -139,7 +139,10 @@ impl Worker {
         format: Format,
         seed: [u8; 32],
     ) -> Worker {
-        let Protocols { site, ws, upgrades, tcp, workers } = protocols;
+        let Protocols { site, mut ws, upgrades, tcp, workers } = protocols;
+        // Part of the budget: what is said at once must be a small part of it.
+        let share = usize::try_from(shared.budget.limit() / 32).unwrap_or(usize::MAX);
+        ws.set_gathered(share.clamp(64 << 10, ws::RoomLimits::default().gathered));
         let log = match &shared.access {
             Some(queue) => AccessLog::new(format, queue.clone()),
             None => AccessLog::off(),
@@ -341,6 +344,7 @@ impl App for Worker {
 
     fn on_close(&mut self, session: Session, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
         let state = session.state(end.phase);
+        cx.release(session.held());
         match session {
             Session::Http(connection) => connection.ended(&end, cx.now(), self),
             Session::Ws(connection) => connection.on_close(&end, self),
@@ -372,10 +376,10 @@ impl App for Worker {
         self.peers.post();
         self.log.flush();
         if self.publisher.is_due(cx.now()) {
-            self.relief.weigh(cx);
+            self.weigh(cx);
             self.publish(cx);
         } else {
-            self.relief.report(cx);
+            self.report(cx);
         }
     }
 }

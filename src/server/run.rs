@@ -24,6 +24,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+/// The stack of a thread, in bytes: several times what the deepest calls were measured to need.
+const STACK: usize = 512 << 10;
 /// Connections of the metrics port.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -162,7 +164,7 @@ impl Server {
         };
         let mut server = Server {
             handles: Vec::new(),
-            workers: Workers::default(),
+            workers: Workers::with_stack(STACK),
             admin: None,
             addresses: addresses.map_err(RunError::Start)?,
             shared: Shared::new(config, count, access),
@@ -203,7 +205,7 @@ impl Server {
             let _ = handle.post(Message::Peers(self.handles.clone()));
         }
         if metrics.is_some() || orders.is_some() {
-            let mut workers = Workers::default();
+            let mut workers = Workers::with_stack(STACK);
             let (config, shared) = (config.clone(), self.shared.clone());
             let work = move || admin(&config, &shared, count, metrics, orders);
             let handle = start_worker(&mut workers, "metrics".into(), work)?;
