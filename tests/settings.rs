@@ -78,6 +78,102 @@ fn host_and_port_say_where_it_listens() {
     assert_eq!(status(&server.tell(LAST).0), "200");
 }
 
+/// The program, until it is dropped.
+struct Program(std::process::Child, SocketAddr, std::path::PathBuf);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = std::fs::remove_file(&self.2);
+    }
+}
+
+/// The program by a file with this `[server]` and what follows, these variables and flags: where it says that it listens.
+fn program(name: &str, server: &str, variables: &[(&str, &str)], flags: &[&str]) -> Program {
+    use std::io::BufRead;
+    let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-{name}.toml", std::process::id()));
+    let text =
+        format!("[server]\nworkers = 1\n{server}\n[metrics]\nenable = false\n[log]\naccess = \"off\"\n");
+    std::fs::write(&path, text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.env_clear().envs(variables.iter().copied()).arg("-c").arg(&path).args(flags);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
+    Program(child, at, path)
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn host_and_port_are_taken_from_the_file_from_a_variable_over_it_and_from_a_flag_over_both() {
+    let [file, contract, own, flag] = [(); 4].map(|()| free_port());
+    let text = format!("host = \"127.0.0.2\"\nport = {file}");
+    let [file, contract, own, flag] = [file, contract, own, flag].map(|port| port.to_string());
+    let contract = [("SERVER_HOST", "127.0.0.3"), ("SERVER_PORT", contract.as_str())];
+    let own = [("EVENKEEL_SERVER_HOST", "127.0.0.4"), ("EVENKEEL_SERVER_PORT", own.as_str())];
+    let both = [contract, own].concat();
+    let flags = ["--host", "127.0.0.5", "--port", flag.as_str()];
+    let table: [(&[(&str, &str)], &[&str], (&str, &str)); 4] = [
+        (&[], &[], ("127.0.0.2", &file)),
+        (&contract, &[], (contract[0].1, contract[1].1)),
+        (&both, &[], (own[0].1, own[1].1)),
+        (&both, &flags, ("127.0.0.5", &flag)),
+    ];
+    for (number, (variables, flags, (host, port))) in table.into_iter().enumerate() {
+        let server = program(&format!("address{number}"), &text, variables, flags);
+        assert_eq!(server.1.to_string(), format!("{host}:{port}"));
+        assert_eq!(status(&ask(server.1, "/")), "200");
+    }
+}
+
+#[test]
+fn drain_lag_keeps_listeners_open_for_so_long_after_readyz_has_turned() {
+    let text = "host = \"127.0.0.1\"\nport = 0\nhealth = true\ndrain_lag = \"1s\"\ndrain_timeout = \"1s\"";
+    let mut server = program("lag", text, &[], &[]);
+    assert_eq!(status(&ask(server.1, "/readyz")), "200");
+    let began = Instant::now();
+    let pid = rustix::process::Pid::from_child(&server.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    while status(&ask(server.1, "/readyz")) != "503" {
+        assert!(began.elapsed() < Duration::from_secs(1), "it is not told in time");
+    }
+    assert_eq!(status(&ask(server.1, "/")), "200", "newcomers are still served");
+    assert!(server.0.wait().unwrap().success());
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    let refused = TcpStream::connect(server.1).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn health_is_answered_on_the_main_port_when_asked_for_and_never_logged_and_a_route_of_ones_own_wins() {
+    let route = "[[route]]\npath = \"/livez\"\nrespond = \"mine\"\n";
+    let without = serve("", "");
+    assert!(ask(without.1, "/healthz").ends_with("all well"), "it is a path like any other");
+    let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-health.log", std::process::id()));
+    let text = format!(
+        "host = \"127.0.0.1\"\nport = 0\nhealth = true\n[limits]\nbody_size = 0\n{route}[[route]]\npath = \"/*\"\nrespond = \"x\""
+    );
+    let access = [("EVENKEEL_LOG_ACCESS", "common"), ("EVENKEEL_LOG_ACCESS_PATH", path.to_str().unwrap())];
+    let mut server = program("health", &text, &access, &[]);
+    let answer = ask(server.1, "/healthz");
+    assert!(status(&answer) == "200" && answer.contains("\r\n\r\nhealthy\n"), "{answer}");
+    assert_eq!(status(&ask(server.1, "/readyz?x")), "200");
+    assert!(ask(server.1, "/livez").ends_with("mine"));
+    ask(server.1, "/other");
+    let pid = rustix::process::Pid::from_child(&server.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    server.0.wait().unwrap();
+    let log = std::fs::read_to_string(&path).unwrap();
+    let _ = std::fs::remove_file(&path);
+    assert!(log.contains("/other") && !log.contains("/healthz") && !log.contains("/readyz"), "{log}");
+}
+
 #[test]
 fn workers_is_the_number_of_threads() {
     let server = serve("workers = 3", "");

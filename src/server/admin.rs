@@ -9,6 +9,8 @@ use crate::observe::{
 };
 use crate::reactor::Millis;
 use crate::wire::http::emit::{FieldName, FieldValue};
+use crate::wire::http::head::Head;
+use crate::wire::http::target::Target;
 use std::io;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,13 +91,37 @@ pub(super) fn site(
         let form = Exposition::for_accept(request.field("accept"));
         send(reply, 200, form.content_type(), &render(&metrics.metrics(), form))
     })?;
-    health(&mut site, "/livez", &watch, |_| 200)?;
-    health(&mut site, "/healthz", &watch, HealthStatus::healthz)?;
-    health(&mut site, "/readyz", &watch, HealthStatus::readyz)?;
+    for (path, code) in HEALTH {
+        health(&mut site, path, &watch, code)?;
+    }
     if let Some(orders) = orders {
         reload(&mut site, orders)?;
     }
     Ok(site)
+}
+
+/// The paths of health, and what status they answer with.
+const HEALTH: [(&str, fn(&HealthStatus) -> u16); 3] =
+    [("/livez", |_| 200), ("/healthz", HealthStatus::healthz), ("/readyz", HealthStatus::readyz)];
+
+/// Health on another site, at those of its paths that are `free` there.
+pub(super) fn add_health(site: &mut Site, shared: &Shared, free: impl Fn(&str) -> bool) -> io::Result<()> {
+    let watch = Arc::new(Watch { shared: shared.clone(), before: Mutex::default() });
+    for (path, code) in HEALTH.into_iter().filter(|(path, _)| free(path)) {
+        health(site, path, &watch, code)?;
+    }
+    Ok(())
+}
+
+/// Health was asked for.
+pub(super) fn is_health(head: Option<&Head<'_>>) -> bool {
+    let path = |head: &Head<'_>| match head.target {
+        Target::Origin { path, .. } | Target::Absolute { path, .. } => {
+            HEALTH.iter().any(|(health, _)| health.as_bytes() == path)
+        }
+        Target::Asterisk | Target::Authority(_) => false,
+    };
+    head.is_some_and(path)
 }
 
 /// Only who may open the admin socket may order anything: over TCP it is as if there were no such path.

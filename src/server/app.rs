@@ -1,7 +1,9 @@
 //! One worker of the server: what its sessions share.
 
+use super::admin;
 use super::attend::Spot;
 use super::build::{self, Protocols, Upgrades};
+use super::life;
 use super::peers::Peers;
 use super::relief::Relief;
 use super::reload::Order;
@@ -9,16 +11,12 @@ use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
 use super::tls::Store;
-use crate::guard::{Clients, Slow};
+use crate::guard::Clients;
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::{
-    AccessLog, DropPolicy, Entry, Format, Handshake, Lag, Lifecycle, Publisher, Reason, Refusal, RequestIds,
-    Tally, request_id, summary,
+    AccessLog, Entry, Format, Lag, Lifecycle, Publisher, Reason, Refusal, RequestIds, request_id, summary,
 };
-use crate::reactor::{
-    Admit, App, AppCx, CloseHow, End, Event, Fault, Handle, ListenerId, Millis, Op, Peer, Phase, TlsFault,
-    TlsSide, Token,
-};
+use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::wire::http::Version;
 use crate::{tcp, ws};
 use std::collections::BTreeMap;
@@ -108,7 +106,7 @@ pub struct Worker {
     pub(super) lifecycle: Lifecycle,
     number: usize,
     shared: Shared,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     lag: Lag,
     /// Certificates, if any listener speaks TLS.
     tls: Option<Arc<Store>>,
@@ -116,6 +114,8 @@ pub struct Worker {
     pub(super) orders: Vec<Order>,
     /// Where each listener stands in the settings.
     pub(super) spots: Vec<(ListenerId, Spot)>,
+    /// Health is asked for here, too: such requests are not logged.
+    pub(super) answers_health: bool,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -166,6 +166,7 @@ impl Worker {
             tls: None,
             orders: Vec::new(),
             spots: Vec::new(),
+            answers_health: false,
             tape: None,
         }
     }
@@ -176,8 +177,12 @@ impl Worker {
         let shared = Shared::new(&Config::default(), 1, None);
         let mut worker = Worker::new(Protocols::http(site), &shared, 0, Format::Off, [0; 32]);
         worker.roles.push((ListenerId(0), Role::Http));
-        worker.tape = Some(Box::default());
-        worker
+        worker.recording()
+    }
+
+    /// Records what it sees.
+    pub(super) fn recording(self) -> Worker {
+        Worker { tape: Some(Box::default()), ..self }
     }
 
     /// The same over TLS.
@@ -193,49 +198,13 @@ impl Worker {
 
     /// Other routes, limits, and another form of the log, from the next request on. On an error nothing has changed.
     pub(super) fn live_by(&mut self, config: &Config) -> io::Result<()> {
-        let site = build::site(config, &mut self.ws, &mut self.upgrades)?;
+        let site = build::site(config, &self.shared, &mut self.ws, &mut self.upgrades)?;
+        self.answers_health = config.server.health;
         self.site.replace(site);
         self.log.flush();
         self.log.set_format(build::format(config));
         self.lifecycle = Lifecycle::new(config.log.debug_peers.clone());
         Ok(())
-    }
-
-    /// A session's state, to be handed to [`lived`](Self::lived) after a call: none unless its life is written.
-    #[inline]
-    pub(super) fn before(&self, session: &Session, peer: &Peer) -> Option<usize> {
-        self.lifecycle.wants(peer).then(|| session.state(Phase::Open)).flatten()
-    }
-
-    /// A call is over: writes the state that it led to.
-    #[cold]
-    pub(super) fn lived(&self, before: usize, now: &Session, token: Token, peer: &Peer) {
-        let Some(now) = now.state(Phase::Open).filter(|now| *now != before) else { return };
-        self.lifecycle.note(token, peer, format_args!("{} -> {}", STATES[before], STATES[now]));
-    }
-
-    /// A connection was accepted or connected, and TLS agreed where there is TLS; or an operation failed.
-    pub(super) fn heard(&mut self, event: &Event<Note>, secure: bool, token: Token, peer: &Peer) {
-        match event {
-            Event::Open => {
-                if secure {
-                    self.publisher.tally.handshake(Handshake::Done);
-                }
-                self.lifecycle.note(
-                    token,
-                    peer,
-                    format_args!("open{}", if secure { " over TLS" } else { "" }),
-                );
-            }
-            Event::Failed(failure) => {
-                if failure.op == Op::Handshake {
-                    self.publisher.tally.handshake(handshake(failure.fault));
-                }
-                let name = failure.fault.name();
-                self.lifecycle.note(token, peer, format_args!("{:?} failed: {name}", failure.op));
-            }
-            Event::Eof | Event::Drained | Event::Timeout(_) | Event::Drain | Event::Note(..) => {}
-        }
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -290,7 +259,7 @@ impl Worker {
         tally.buffer_bytes = cx.buffers_held() as u64;
         tally.timers = cx.timers() as u64;
         tally.lag_ms = self.lag.worst_ms();
-        tally_talk(tally, &self.ws, &self.tcp);
+        life::tally_talk(tally, &self.ws, &self.tcp);
         tally.set_connections(cx.survey().filter_map(|row| row.session.state(row.phase)));
         self.publisher.publish(cx.now());
     }
@@ -405,42 +374,12 @@ impl Service for Worker {
         let method = done.head.map(|head| head.method);
         let tally = &mut self.publisher.tally;
         tally.exchange(method, done.status, done.duration_ms, done.bytes_in, done.bytes_out);
-        if self.log.is_on() {
+        if self.log.is_on() && !(self.answers_health && admin::is_health(done.head)) {
             self.record(done);
         }
         if let Some(tape) = &mut self.tape {
             tape.exchanges.push((done.status, done.head.is_some(), done.closing));
         }
-    }
-}
-
-/// How a handshake that did not end well is counted.
-fn handshake(fault: Fault) -> Handshake {
-    match fault {
-        Fault::Tls(TlsFault::NotTls) => Handshake::NotTls,
-        Fault::Tls(TlsFault::Alert | TlsFault::Protocol | TlsFault::Certificate) => Handshake::Failed,
-        Fault::TimedOut => Handshake::TimedOut,
-        Fault::Tls(TlsFault::Truncated) | Fault::Reset | Fault::BrokenPipe => Handshake::PeerLeft,
-        Fault::Refused | Fault::Unreachable | Fault::Exhausted | Fault::Truncated | Fault::Other => {
-            Handshake::Failed
-        }
-    }
-}
-
-/// What rooms, WebSockets and raw TCP have counted.
-fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
-    let (talk, lines, rooms) = (ws.counters(), tcp.counters(), ws.rooms());
-    (tally.ws_messages_in, tally.ws_messages_out) = (talk.messages_in, talk.messages_out);
-    (tally.ws_bytes_in, tally.ws_bytes_out) = (talk.bytes_in, talk.bytes_out);
-    (tally.rooms, tally.room_members) = (rooms.count() as u64, rooms.seated() as u64);
-    let lost = |slow: Slow| talk.lost[slow as usize] + lines.lost[slow as usize];
-    for (drop, count) in [
-        (DropPolicy::Close, talk.too_slow + lines.too_slow),
-        (DropPolicy::Oldest, lost(Slow::DropOldest)),
-        (DropPolicy::Newest, lost(Slow::DropNewest)),
-        (DropPolicy::Latest, lost(Slow::Latest)),
-    ] {
-        tally.drops[drop as usize] = count;
     }
 }
 

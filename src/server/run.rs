@@ -318,7 +318,7 @@ fn worker(
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
     let worker = Worker::new(
-        Protocols::new(config, number, count)?,
+        Protocols::new(config, shared, number, count)?,
         shared,
         number,
         build::format(config),
@@ -328,6 +328,7 @@ fn worker(
     if let Some(store) = tls {
         reactor.app_mut().serve_tls(store);
     }
+    reactor.app_mut().answers_health = config.server.health;
     reactor.app_mut().lifecycle = Lifecycle::new(config.log.debug_peers.clone());
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);

@@ -106,6 +106,9 @@ pub struct Server {
     pub drain_lag: Duration,
     /// Whether responses carry `server: evenkeel`. Default true.
     pub header_server: bool,
+    /// Whether HTTP listeners answer `/healthz`, `/livez` and `/readyz` too, as the metrics port does; a route for the same path wins.
+    /// Default false.
+    pub health: bool,
     /// Networks whose `X-Forwarded-*` are believed. Default none.
     pub trusted_proxies: Arc<[IpNet]>,
     /// Unix socket for `evenkeel reload` and friends, mode 0600; `None`: one in the runtime folder.
@@ -126,6 +129,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(30),
             drain_lag: Duration::ZERO,
             header_server: true,
+            health: false,
             trusted_proxies: Arc::default(),
             admin_socket: None,
         }
