@@ -50,6 +50,7 @@ impl Pressure {
 struct Shared {
     limit: AtomicU64,
     held: AtomicU64,
+    idle: AtomicU64,
 }
 
 /// The budget of the process; clones are the same budget.
@@ -60,7 +61,11 @@ impl Budget {
     /// A budget of so many bytes; 0: found out from the machine, see [`resolve`]. Reads a few small files then.
     pub fn new(limit: u64) -> Budget {
         let limit = resolve(limit, read_file);
-        Budget(Arc::new(Shared { limit: AtomicU64::new(limit), held: AtomicU64::new(0) }))
+        Budget(Arc::new(Shared {
+            limit: AtomicU64::new(limit),
+            held: AtomicU64::new(0),
+            idle: AtomicU64::new(0),
+        }))
     }
 
     /// Another limit, with the same meaning of 0.
@@ -78,6 +83,11 @@ impl Budget {
         self.0.held.load(Ordering::Relaxed)
     }
 
+    /// The part of [`held`](Self::held) that is held for idle connections, as last reported.
+    pub fn idle(&self) -> u64 {
+        self.0.idle.load(Ordering::Relaxed)
+    }
+
     /// How near the budget is.
     pub fn pressure(&self) -> Pressure {
         Pressure::of(self.held(), self.limit())
@@ -85,7 +95,7 @@ impl Budget {
 
     /// A worker's part of it.
     pub fn share(&self) -> Share {
-        Share { budget: self.clone(), reported: 0 }
+        Share { budget: self.clone(), reported: 0, idle: 0 }
     }
 }
 
@@ -94,20 +104,20 @@ impl Budget {
 pub struct Share {
     budget: Budget,
     reported: u64,
+    idle: u64,
 }
 
 impl Share {
     /// Tells how much the worker holds now, at the end of each turn, and what that means for the process. One comparison and
     /// two loads if nothing changed.
     pub fn report(&mut self, held: u64) -> Pressure {
-        let shared = &self.budget.0;
-        if held > self.reported {
-            shared.held.fetch_add(held - self.reported, Ordering::Relaxed);
-        } else if held < self.reported {
-            shared.held.fetch_sub(self.reported - held, Ordering::Relaxed);
-        }
-        self.reported = held;
+        change(&self.budget.0.held, &mut self.reported, held);
         self.budget.pressure()
+    }
+
+    /// Tells how much of that the worker holds for idle connections, whenever it has looked.
+    pub fn report_idle(&mut self, idle: u64) {
+        change(&self.budget.0.idle, &mut self.idle, idle);
     }
 
     /// The budget that it is a part of.
@@ -116,9 +126,19 @@ impl Share {
     }
 }
 
+fn change(sum: &AtomicU64, mine: &mut u64, now: u64) {
+    if now > *mine {
+        sum.fetch_add(now - *mine, Ordering::Relaxed);
+    } else if now < *mine {
+        sum.fetch_sub(*mine - now, Ordering::Relaxed);
+    }
+    *mine = now;
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         self.report(0);
+        self.report_idle(0);
     }
 }
 
@@ -275,7 +295,11 @@ mod tests {
         assert_eq!(two.report(201), Pressure::Over);
         assert_eq!(one.report(0), Pressure::Fine);
         assert_eq!(budget.held(), 201);
+        one.report_idle(100);
+        two.report_idle(50);
+        assert_eq!(budget.idle(), 150);
         drop(two);
+        assert_eq!(budget.idle(), 100);
         assert_eq!(budget.held(), 0);
         budget.set_limit(0);
         assert!(budget.limit() >= LEAST);

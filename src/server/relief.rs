@@ -3,7 +3,7 @@
 //! | pressure | rule |
 //! |---|---|
 //! | near (80 %) | connections idle longest are let go, at most 64 in 10 ms, as many as bring it down to 75 %; but of what idle ones hold a quarter of the budget stays: where they hold less, it is not they who fill it, and letting them go would help nobody |
-//! | over (100 %) | newcomers are reset as soon as they are accepted; whoever holds most is reset, one after another, until 10 % are free; if that is not enough, those idle longest are let go too |
+//! | over (100 %) | newcomers are reset as soon as they are accepted; whoever holds most is reset, one after another, until 10 % are free; where that is not enough within 10 ms, those idle longest are let go too |
 //!
 //! Weighed are, each turn, buffers, what sessions say that they hold ([`Cx::hold`](crate::reactor::Cx::hold)) and a constant for
 //! every connection, and what is on its way between connections; and, at least four times a second, TLS and each one's part of what is shared. A worker answers for its own
@@ -23,7 +23,7 @@ const CONNECTION: u64 = 384;
 const PAUSE: Duration = Duration::from_millis(10);
 /// Let go in a round when it is near.
 const EVICT: u64 = 64;
-/// Let go in a turn when it is over.
+/// Let go in a round when it is over.
 const EVICT_MORE: u64 = 1024;
 /// Whoever holds less is no relief.
 const LEAST: usize = 1024;
@@ -61,12 +61,13 @@ pub(super) struct Relief {
     /// What it found of idle ones.
     idle: Idle,
     next: Millis,
+    was_over: bool,
 }
 
 impl Relief {
     pub(super) fn new(share: Share) -> Relief {
         let idle = Idle::default();
-        Relief { share, pressure: Pressure::Fine, held: 0, beside: 0, idle, next: Millis(0) }
+        Relief { share, pressure: Pressure::Fine, held: 0, beside: 0, idle, next: Millis(0), was_over: false }
     }
 
     /// Newcomers are refused.
@@ -102,6 +103,7 @@ impl Relief {
             }
         }
         self.idle = idle;
+        self.share.report_idle(idle.bytes);
         self.beside = all.saturating_sub(cx.buffers_held() + cx.sessions_hold()) as u64;
         self.report(passing, cx);
     }
@@ -115,11 +117,11 @@ impl Relief {
         u64::try_from(mine).unwrap_or(u64::MAX)
     }
 
-    /// This worker's part of what idle connections may keep, in bytes.
+    /// This worker's part, by how much of them it has, of what idle connections may keep, in bytes.
     fn idle_keeps(&self) -> u64 {
         let budget = self.share.budget();
-        let mine = u128::from(budget.limit() / 100 * IDLE_KEEPS) * u128::from(self.held)
-            / u128::from(budget.held().max(1));
+        let mine = u128::from(budget.limit() / 100 * IDLE_KEEPS) * u128::from(self.idle.bytes)
+            / u128::from(budget.idle().max(1));
         u64::try_from(mine).unwrap_or(u64::MAX)
     }
 }
@@ -166,12 +168,17 @@ impl Session {
 /// A round, between two turns.
 #[cold]
 pub(super) fn relieve<N: Net>(reactor: &mut Reactor<Worker, N>) {
-    let now = reactor.with_app(|app, cx| {
+    let (now, waited) = reactor.with_app(|app, cx| {
         app.weigh(cx);
-        if app.relief.pressure != Pressure::Over {
-            app.relief.next = cx.now().after(PAUSE);
+        let relief = &mut app.relief;
+        // When it is over, others may be about to let go of more than idle connections hold.
+        let (is_over, waited) = (relief.pressure == Pressure::Over, cx.now() >= relief.next);
+        let begins = is_over && !std::mem::replace(&mut relief.was_over, is_over);
+        relief.was_over = is_over;
+        if begins || waited {
+            relief.next = cx.now().after(PAUSE);
         }
-        app.relief.pressure
+        (relief.pressure, waited && !begins)
     });
     let most = match now {
         Pressure::Fine => return,
@@ -181,7 +188,10 @@ pub(super) fn relieve<N: Net>(reactor: &mut Reactor<Worker, N>) {
         }
         Pressure::Over => {
             let left = cut_largest(reactor);
-            to_evict(left, reactor.app().relief.idle, 0).min(EVICT_MORE)
+            match waited {
+                true => to_evict(left, reactor.app().relief.idle, 0).min(EVICT_MORE),
+                false => 0,
+            }
         }
     };
     reactor.evict(most as usize);
