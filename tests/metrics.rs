@@ -25,8 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a mover did that must not end before its effect was seen.
 type Kept = Vec<Box<dyn Any>>;
 
+type Mover = fn(&mut World) -> Kept;
+
 /// Series without their labels, and what moves them.
-const MOVERS: &[(&str, fn(&mut World) -> Kept)] = &[
+const MOVERS: &[(&str, Mover)] = &[
     ("evenkeel_http_requests_total", |world| world.request()),
     ("evenkeel_http_request_duration_seconds", |world| world.request()),
     ("evenkeel_connections", |world| vec![Box::new(world.connect())]),
@@ -152,7 +154,7 @@ fn named() -> Vec<String> {
     names.map(|word| word.split(['{', '*']).next().unwrap_or("").to_owned()).collect()
 }
 
-fn moves(series: &str, mover: fn(&mut World) -> Kept) {
+fn moves(series: &str, mover: Mover) {
     let mut world = World::new(series);
     let (before, began) = (world.lines(series), Instant::now());
     loop {

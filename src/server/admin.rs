@@ -100,8 +100,11 @@ pub(super) fn site(
     Ok(site)
 }
 
+/// The status that an answer has.
+type Code = fn(&HealthStatus) -> u16;
+
 /// The paths of health, and what status they answer with.
-const HEALTH: [(&str, fn(&HealthStatus) -> u16); 3] =
+const HEALTH: [(&str, Code); 3] =
     [("/livez", |_| 200), ("/healthz", HealthStatus::healthz), ("/readyz", HealthStatus::readyz)];
 
 /// Health on another site, at those of its paths that are `free` there.
@@ -138,12 +141,7 @@ fn reload(site: &mut Site, orders: Sender<AdminRequest>) -> io::Result<()> {
     site.route(None, &["POST"], "/reload", Some(0), Box::new(handler)).map_err(io::Error::other)
 }
 
-fn health(
-    site: &mut Site,
-    path: &str,
-    watch: &Arc<Watch>,
-    code: impl Fn(&HealthStatus) -> u16 + 'static,
-) -> io::Result<()> {
+fn health(site: &mut Site, path: &str, watch: &Arc<Watch>, code: Code) -> io::Result<()> {
     let watch = watch.clone();
     add(site, path, move |request, reply| {
         let status = watch.health(Millis(reply.now_ms()));
