@@ -119,17 +119,15 @@ fn host_and_port_are_taken_from_the_file_from_a_variable_over_it_and_from_a_flag
     let own = [("EVENKEEL_SERVER_HOST", "127.0.0.4"), ("EVENKEEL_SERVER_PORT", own.as_str())];
     let both = [contract, own].concat();
     let flags = ["--host", "127.0.0.5", "--port", flag.as_str()];
-    let table: [(&[(&str, &str)], &[&str], (&str, &str)); 4] = [
-        (&[], &[], ("127.0.0.2", &file)),
-        (&contract, &[], (contract[0].1, contract[1].1)),
-        (&both, &[], (own[0].1, own[1].1)),
-        (&both, &flags, ("127.0.0.5", &flag)),
-    ];
-    for (number, (variables, flags, (host, port))) in table.into_iter().enumerate() {
-        let server = program(&format!("address{number}"), &text, variables, flags);
+    let check = |name: &str, variables: &[(&str, &str)], flags: &[&str], host: &str, port: &str| {
+        let server = program(name, &text, variables, flags);
         assert_eq!(server.1.to_string(), format!("{host}:{port}"));
         assert_eq!(status(&ask(server.1, "/")), "200");
-    }
+    };
+    check("by-file", &[], &[], "127.0.0.2", &file);
+    check("by-contract", &contract, &[], contract[0].1, contract[1].1);
+    check("by-variable", &both, &[], own[0].1, own[1].1);
+    check("by-flag", &both, &flags, "127.0.0.5", &flag);
 }
 
 #[test]
