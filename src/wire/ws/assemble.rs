@@ -268,7 +268,7 @@ impl Assembler {
     /// Bytes held: for an unfinished message, and by an inflater of its own.
     #[must_use]
     pub fn held(&self) -> usize {
-        let partial = self.partial.as_ref().map_or(0, |p| size_of::<Partial>() + p.buf.capacity());
+        let partial = self.partial.as_ref().map_or(0, |p| p.buf.capacity());
         partial + self.inflater.as_ref().map_or(0, |_| Inflater::HELD)
     }
 
