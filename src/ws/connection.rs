@@ -88,6 +88,11 @@ impl Connection {
         let Some(route) = routes.get_mut(usize::from(self.talk.mark)) else {
             return Step::Close(Close::Abort, Reason::Internal);
         };
+        // Nobody says anything more until what was said is on its way: or each of many speakers would add one message.
+        if !matches!(route.kind, Kind::Echo) && shared.rooms.is_full() {
+            cx.show_again();
+            return Step::Continue;
+        }
         let rules = route.options.rules();
         let before = shared.counters.messages_in;
         let (talk, mut rest) = self.split();
