@@ -278,6 +278,23 @@ fn evenkeel() -> Command {
 }
 
 #[test]
+fn in_a_limited_address_space_all_threads_share_one_arena() {
+    let limited = |command: Command| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -v 65536; exec \"$@\"", "sh"]).arg(command.get_program()).env_clear();
+        shell
+    };
+    let server = serve("narrow", CONFIG, limited);
+    let about = |file: &str| std::fs::read(format!("/proc/{}/{file}", server.child.id())).unwrap();
+    let environ = String::from_utf8(about("environ")).unwrap();
+    assert!(environ.contains("MALLOC_ARENA_MAX=1"), "{environ:?}");
+    assert!(String::from_utf8(about("cmdline")).unwrap().ends_with(".toml\0"), "the arguments are the same");
+    let mut stream = connect(server.at);
+    stream.write_all(GET).unwrap();
+    assert!(matches!(answer(&mut stream), Came::Whole(_)));
+}
+
+#[test]
 fn a_port_that_is_taken_is_one_line_and_exit_code_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

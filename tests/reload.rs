@@ -183,6 +183,41 @@ fn a_broken_file_is_refused_and_the_server_runs_on() {
 }
 
 #[test]
+fn the_command_says_what_is_wrong_with_a_broken_file_and_the_server_is_told_too() {
+    let mut server = Running::start("broken-command", &config("", "", "one"));
+    let mut stream = server.connect();
+    let broken = [config("prot = 1", "", "two"), config("", "[limits]\nhead_fields = 0", "two")];
+    for text in broken {
+        let output = server.reload(&text);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains("evenkeel.toml:") && said.contains("the server has refused it"), "{said}");
+        server.await_log("reload refused");
+        assert!(get(&mut stream).ends_with("one"));
+    }
+    // Without a word of where the socket is, nobody can be asked.
+    let output = server.reload("[server\n");
+    assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn an_address_that_overlaps_one_that_is_still_held_is_refused_by_name() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = |host: &str| {
+        config("", "", "one")
+            .replace("host = \"127.0.0.1\"\nport = 0", &format!("host = \"{host}\"\nport = {port}"))
+    };
+    let server = Running::start("overlap", &at("0.0.0.0"));
+    let output = server.reload(&at("127.0.0.1"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&format!("listener 0.0.0.0:{port} -> 127.0.0.1:{port}")) && said.contains("restart"),
+        "{said}"
+    );
+    assert!(get(&mut connect(SocketAddr::from(([127, 0, 0, 1], port)))).ends_with("one"));
+}
+
+#[test]
 fn what_cannot_change_while_running_is_refused_by_name_and_then_nothing_is_applied() {
     let server = Running::start("frozen", &config("", "", "one"));
     let mut stream = server.connect();

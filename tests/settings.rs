@@ -78,6 +78,100 @@ fn host_and_port_say_where_it_listens() {
     assert_eq!(status(&server.tell(LAST).0), "200");
 }
 
+/// The program, until it is dropped.
+struct Program(std::process::Child, SocketAddr, std::path::PathBuf);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = std::fs::remove_file(&self.2);
+    }
+}
+
+/// The program by a file with this `[server]` and what follows, these variables and flags: where it says that it listens.
+fn program(name: &str, server: &str, variables: &[(&str, &str)], flags: &[&str]) -> Program {
+    use std::io::BufRead;
+    let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-{name}.toml", std::process::id()));
+    let text =
+        format!("[server]\nworkers = 1\n{server}\n[metrics]\nenable = false\n[log]\naccess = \"off\"\n");
+    std::fs::write(&path, text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.env_clear().envs(variables.iter().copied()).arg("-c").arg(&path).args(flags);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
+    Program(child, at, path)
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn host_and_port_are_taken_from_the_file_from_a_variable_over_it_and_from_a_flag_over_both() {
+    let [file, contract, own, flag] = [(); 4].map(|()| free_port());
+    let text = format!("host = \"127.0.0.2\"\nport = {file}");
+    let [file, contract, own, flag] = [file, contract, own, flag].map(|port| port.to_string());
+    let contract = [("SERVER_HOST", "127.0.0.3"), ("SERVER_PORT", contract.as_str())];
+    let own = [("EVENKEEL_SERVER_HOST", "127.0.0.4"), ("EVENKEEL_SERVER_PORT", own.as_str())];
+    let both = [contract, own].concat();
+    let flags = ["--host", "127.0.0.5", "--port", flag.as_str()];
+    let check = |name: &str, variables: &[(&str, &str)], flags: &[&str], host: &str, port: &str| {
+        let server = program(name, &text, variables, flags);
+        assert_eq!(server.1.to_string(), format!("{host}:{port}"));
+        assert_eq!(status(&ask(server.1, "/")), "200");
+    };
+    check("by-file", &[], &[], "127.0.0.2", &file);
+    check("by-contract", &contract, &[], contract[0].1, contract[1].1);
+    check("by-variable", &both, &[], own[0].1, own[1].1);
+    check("by-flag", &both, &flags, "127.0.0.5", &flag);
+}
+
+#[test]
+fn drain_lag_keeps_listeners_open_for_so_long_after_readyz_has_turned() {
+    let text = "host = \"127.0.0.1\"\nport = 0\nhealth = true\ndrain_lag = \"1s\"\ndrain_timeout = \"1s\"";
+    let mut server = program("lag", text, &[], &[]);
+    assert_eq!(status(&ask(server.1, "/readyz")), "200");
+    let began = Instant::now();
+    let pid = rustix::process::Pid::from_child(&server.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    while status(&ask(server.1, "/readyz")) != "503" {
+        assert!(began.elapsed() < Duration::from_secs(1), "it is not told in time");
+    }
+    assert_eq!(status(&ask(server.1, "/")), "200", "newcomers are still served");
+    assert!(server.0.wait().unwrap().success());
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    let refused = TcpStream::connect(server.1).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn health_is_answered_on_the_main_port_when_asked_for_and_never_logged_and_a_route_of_ones_own_wins() {
+    let route = "[[route]]\npath = \"/livez\"\nrespond = \"mine\"\n";
+    let without = serve("", "");
+    assert!(ask(without.1, "/healthz").ends_with("all well"), "it is a path like any other");
+    let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-health.log", std::process::id()));
+    let text = format!(
+        "host = \"127.0.0.1\"\nport = 0\nhealth = true\n[limits]\nbody_size = 0\n{route}[[route]]\npath = \"/*\"\nrespond = \"x\""
+    );
+    let access = [("EVENKEEL_LOG_ACCESS", "common"), ("EVENKEEL_LOG_ACCESS_PATH", path.to_str().unwrap())];
+    let mut server = program("health", &text, &access, &[]);
+    let answer = ask(server.1, "/healthz");
+    assert!(status(&answer) == "200" && answer.contains("\r\n\r\nhealthy\n"), "{answer}");
+    assert_eq!(status(&ask(server.1, "/readyz?x")), "200");
+    assert!(ask(server.1, "/livez").ends_with("mine"));
+    ask(server.1, "/other");
+    let pid = rustix::process::Pid::from_child(&server.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    server.0.wait().unwrap();
+    let log = std::fs::read_to_string(&path).unwrap();
+    let _ = std::fs::remove_file(&path);
+    assert!(log.contains("/other") && !log.contains("/healthz") && !log.contains("/readyz"), "{log}");
+}
+
 #[test]
 fn workers_is_the_number_of_threads() {
     let server = serve("workers = 3", "");
@@ -210,6 +304,80 @@ fn over_the_memory_budget_largest_backlogs_are_cut_newcomers_refused_and_it_reco
         std::thread::yield_now();
     }
     assert_eq!(status(&server.tell(LAST).0), "200");
+}
+
+/// Closes for this reason so far, as published.
+fn closes(server: &Running, reason: evenkeel::observe::Reason) -> u64 {
+    let tally = server.0.as_ref().unwrap().shared().hub.total();
+    tally.closes().filter(|(_, why, _)| *why == reason).map(|(.., n)| n).sum()
+}
+
+fn await_closes(server: &Running, reason: evenkeel::observe::Reason, count: u64) {
+    let began = Instant::now();
+    while closes(server, reason) < count {
+        assert!(began.elapsed() < PATIENCE, "{} of {count} {reason:?}", closes(server, reason));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn messages_of_which_a_part_has_come_count_against_the_memory_budget() {
+    let route = "[limits]\nmemory = \"2MiB\"\nper_client_connections = 0\n[[route]]\npath = \"/echo\"\nwebsocket = \"echo\"\n";
+    let server = serve("workers = 1", route);
+    let mut part = b"GET /echo HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec();
+    part.extend_from_slice(b"\x82\xff\0\0\0\0\0\x0d\xbb\xa0\0\0\0\0");
+    part.resize(part.len() + (400 << 10), b'x');
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let mut stream = server.connect();
+        let _ = stream.write_all(&part);
+        all.push(stream);
+    }
+    await_closes(&server, evenkeel::observe::Reason::MemoryBudget, 10);
+    let shared = server.0.as_ref().unwrap().shared().clone();
+    let began = Instant::now();
+    while shared.budget.held() > shared.budget.limit() {
+        assert!(began.elapsed() < PATIENCE, "{} held", shared.budget.held());
+        std::thread::yield_now();
+    }
+    drop(all);
+    while shared.budget.held() > 1024 {
+        assert!(began.elapsed() < PATIENCE, "{} held by nobody", shared.budget.held());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn slow_readers_that_fill_the_memory_budget_do_not_cost_idle_connections_their_place() {
+    let body = "x".repeat(200 << 10);
+    let route = format!(
+        "[limits]\nmemory = \"2MiB\"\nper_client_connections = 0\n[[route]]\npath = \"/big\"\nrespond = \"{body}\"\n"
+    );
+    let server = serve("workers = 1", &route);
+    let mut idle: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    for stream in &mut idle {
+        stream.write_all(GET).unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = server.connect();
+        let _ = stream.write_all(&b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100));
+        slow.push(stream);
+    }
+    use evenkeel::observe::Reason;
+    await_closes(&server, Reason::MemoryBudget, 1);
+    drop(slow);
+    let served = |stream: &mut TcpStream| {
+        let mut answer = String::new();
+        stream.write_all(LAST).is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && answer.contains("200 OK")
+    };
+    let lost = idle.iter_mut().filter_map(|stream| (!served(stream)).then_some(())).count();
+    assert_eq!((lost, closes(&server, Reason::Evicted)), (0, 0));
 }
 
 /// What the metrics port says.

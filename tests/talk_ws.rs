@@ -573,6 +573,30 @@ fn in_chaos_with_both_ends_joined_every_message_comes_back_once_in_order() {
 }
 
 #[test]
+fn many_who_speak_at_once_are_gathered_a_few_at_a_time_and_all_are_heard() {
+    let mut app = Duo::new(0, 1);
+    app.ws.set_gathered(10_000);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app, Settings::default());
+    let members: Vec<SimId> = (0..50).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    run_for_unchecked(&mut world, 100);
+    let long = masked(Opcode::Binary, true, &[b'x'; 10_000]);
+    for id in &members {
+        world.net_mut().go_on(*id, Script::new().send(&long));
+    }
+    let mut most = 0;
+    for _ in 0..500 {
+        world.turn(Some(Duration::from_millis(1))).unwrap();
+        most = most.max(world.app().ws.held());
+    }
+    assert!((10_000..25_000).contains(&most), "{most} bytes at once");
+    for id in members {
+        assert!(world.net().sent(id).len() > 49 * 10_000, "each hears all others");
+    }
+}
+
+#[test]
 fn a_room_of_ten_thousand_costs_one_note_and_one_write_a_member_and_batch() {
     let mut app = Duo::new(0, 1);
     let route = app.ws.add(Options::default(), Kind::Room);

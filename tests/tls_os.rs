@@ -4,13 +4,17 @@
 
 mod support;
 
-use evenkeel::observe::Handshake;
+use evenkeel::config::{self, Flags, Source};
+use evenkeel::observe::{Handshake, Reason};
 use evenkeel::server::Server;
 use evenkeel::server::settings::{Address, Config, Listener, Tls};
+use rustls::ClientConfig;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::tls::{Pair, client_config, make_pair, name, pair};
 
@@ -49,6 +53,99 @@ impl Drop for Served {
             let _ = server.wait();
         }
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A server by a file with these lines in `[tls]` and after it, beside the usual certificate.
+fn serve_by(name: &str, lines: impl FnOnce(&PathBuf) -> String) -> Served {
+    let folder = std::env::temp_dir().join(format!("evenkeel-tls-os-{}-{name}", std::process::id()));
+    put(&folder, pair());
+    let text = format!(
+        "[server]\nhost = \"127.0.0.1\"\nport = 0\nworkers = 1\n[metrics]\nenable = false\n\
+         [tls]\nenable = true\ncert = \"cert.pem\"\nkey = \"key.pem\"\n{}\n",
+        lines(&folder)
+    );
+    let source = Source::new("evenkeel.toml", text, folder.clone());
+    let loaded = config::load(Some(&source), &BTreeMap::<String, String>::new(), &Flags::default()).unwrap();
+    let server = Server::start(&loaded.config, None).unwrap();
+    let Address::Tcp(at) = server.addresses()[0] else { panic!("a TCP address was asked for") };
+    Served { server: Some(server), at, folder, tls: loaded.config.tls }
+}
+
+/// The status of one request with these rules, or what went wrong.
+fn ask_by(served: &Served, config: Arc<ClientConfig>, host: &str) -> std::io::Result<Vec<u8>> {
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).unwrap();
+    let conn = rustls::ClientConnection::new(config, name).unwrap();
+    let mut stream = rustls::StreamOwned::new(conn, TcpStream::connect(served.at)?);
+    ask(&mut stream)?;
+    Ok(stream.conn.peer_certificates().unwrap()[0].to_vec())
+}
+
+#[test]
+fn min_version_refuses_what_is_older() {
+    let (old, new) =
+        (|| client_config(&[&rustls::version::TLS12]), || client_config(&[&rustls::version::TLS13]));
+    let served = serve_by("min12", |_| "min_version = \"1.2\"".into());
+    assert!(ask_by(&served, old(), "localhost").is_ok() && ask_by(&served, new(), "localhost").is_ok());
+    let served = serve_by("min13", |_| "min_version = \"1.3\"".into());
+    assert!(ask_by(&served, new(), "localhost").is_ok());
+    let refused = ask_by(&served, old(), "localhost").unwrap_err().to_string();
+    assert!(refused.contains("ProtocolVersion"), "{refused}");
+}
+
+#[test]
+fn client_ca_lets_in_only_those_with_a_certificate_of_that_authority() {
+    let (known, stranger) = (make_pair(&["client"]), make_pair(&["client"]));
+    let served = serve_by("client-ca", |folder| {
+        std::fs::write(folder.join("ca.pem"), &known.cert_pem).unwrap();
+        "client_ca = \"ca.pem\"".into()
+    });
+    let with = |pair: Option<&Pair>| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(support::tls::pair().cert.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(support::tls::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match pair {
+            Some(pair) => {
+                config.with_client_auth_cert(vec![pair.cert.clone()], pair.key.clone_key()).unwrap()
+            }
+            None => config.with_no_client_auth(),
+        };
+        ask_by(&served, Arc::new(config), "localhost")
+    };
+    assert!(with(Some(&known)).is_ok());
+    assert!(with(None).unwrap_err().to_string().contains("CertificateRequired"));
+    assert!(with(Some(&stranger)).is_err());
+}
+
+#[test]
+fn certificates_are_chosen_by_the_name_that_the_client_asks_for() {
+    let (one, any) = (make_pair(&["one.test"]), make_pair(&["*.any.test"]));
+    let served = serve_by("sni", |folder| {
+        for (name, pair) in [("one", &one), ("any", &any)] {
+            std::fs::write(folder.join(format!("{name}.pem")), &pair.cert_pem).unwrap();
+            std::fs::write(folder.join(format!("{name}.key")), &pair.key_pem).unwrap();
+        }
+        "[[tls.certificate]]\nhost = \"one.test\"\ncert = \"one.pem\"\nkey = \"one.key\"\n\
+         [[tls.certificate]]\nhost = \"*.any.test\"\ncert = \"any.pem\"\nkey = \"any.key\""
+            .into()
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    for pair in [support::tls::pair(), &one, &any] {
+        roots.add(pair.cert.clone()).unwrap();
+    }
+    let config = ClientConfig::builder_with_provider(support::tls::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    let names =
+        [("one.test", &one.cert), ("a.any.test", &any.cert), ("localhost", &support::tls::pair().cert)];
+    for (name, expected) in names {
+        assert!(ask_by(&served, config.clone(), name).unwrap() == expected.as_ref(), "{name}");
     }
 }
 
@@ -186,6 +283,32 @@ fn ask(stream: &mut impl ReadWrite) -> std::io::Result<()> {
     }
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
     Ok(())
+}
+
+/// Waits until so many connections have ended for this reason.
+fn await_closes(served: &Served, reason: Reason, count: u64) {
+    let shared = served.server.as_ref().unwrap().shared();
+    let began = Instant::now();
+    let closes = || shared.hub.total().closes().collect::<Vec<_>>();
+    while closes().iter().filter(|(_, why, _)| *why == reason).map(|(.., n)| n).sum::<u64>() != count {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", closes());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_leaves_without_a_goodbye_has_closed_between_requests_and_cut_short_within_one() {
+    let served = serve("goodbye");
+    let stream = keep_alive(&served);
+    stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut end = Vec::new();
+    // The end of the stream, not a reset.
+    (&stream.sock).read_to_end(&mut end).unwrap();
+    await_closes(&served, Reason::PeerClosed, 1);
+    let mut stream = keep_alive(&served);
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf").unwrap();
+    stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    await_closes(&served, Reason::TlsTruncated, 1);
 }
 
 trait ReadWrite: Read + Write {}

@@ -1,8 +1,8 @@
 //! The admin socket: where it is, and `evenkeel reload`, which speaks to it.
 
 use super::args::Options;
-use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, World, load};
-use crate::config::Env;
+use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, World, refuse};
+use crate::config::{self, Env, Flags, Source};
 use crate::reactor::OsListener;
 use crate::server::settings::Config;
 use std::io::{self, Read, Write};
@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_MAX: u64 = 1 << 20;
 
 /// Where it may be: as configured, or in the first runtime folder that there is.
-fn places(config: &Config, env: &dyn Env) -> Vec<PathBuf> {
-    if let Some(path) = &config.server.admin_socket {
-        return vec![path.clone()];
+fn places(configured: Option<PathBuf>, env: &dyn Env) -> Vec<PathBuf> {
+    if let Some(path) = configured {
+        return vec![path];
     }
     let mut places = Vec::new();
     if let Some(folder) = env.var("RUNTIME_DIRECTORY") {
@@ -39,7 +39,7 @@ const SOCKET: &str = "admin.sock";
 
 /// Opens it. One that was asked for and cannot be had is an error; without one that was not, signals still work.
 pub(super) fn listen(config: &Config, env: &dyn Env) -> io::Result<Option<OsListener>> {
-    let places = places(config, env);
+    let places = places(config.server.admin_socket.clone(), env);
     for path in &places {
         match OsListener::unix(path, MODE) {
             Ok(listener) => {
@@ -58,26 +58,46 @@ pub(super) fn listen(config: &Config, env: &dyn Env) -> io::Result<Option<OsList
     Ok(None)
 }
 
-/// `evenkeel reload`.
+/// `evenkeel reload`. What is wrong with the file is said here; the server is asked all the same: it knows what it reads, and
+/// counts and logs what it refused.
 pub(super) fn reload(options: &Options, world: &mut World<'_>) -> u8 {
-    // What is wrong with the file is said here, and nobody is troubled with it.
-    let config = match load(options, None, world) {
-        Ok(loaded) => loaded.config,
-        Err(code) => return code,
+    let source = match Source::open(options.config.as_deref(), world.default_file, world.stdin) {
+        Ok(source) => Ok(source),
+        Err(errors) => Err(refuse(&errors, world)),
     };
-    let places = places(&config, world.env);
-    let mut failed = None;
-    for path in &places {
-        match UnixStream::connect(path) {
-            Ok(stream) => return order(stream, world),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && failed.is_some() => {}
-            Err(error) => failed = Some((path, error)),
+    let seen = source.as_ref().ok().and_then(Option::as_ref);
+    let flags = Flags { settings: options.settings(), dir: None };
+    let good = match &source {
+        Ok(source) => match config::load(source.as_ref(), world.env, &flags) {
+            Ok(_) => None,
+            Err(errors) => Some(refuse(&errors, world)),
+        },
+        Err(code) => Some(*code),
+    };
+    let asked = places(config::admin_socket(seen, world.env), world.env);
+    match (connect(&asked), good) {
+        (Ok(stream), None) => order(stream, world),
+        (Ok(stream), Some(code)) => order_anyway(stream, code, world),
+        (Err(_), Some(code)) => code,
+        (Err((path, error)), None) => {
+            let hint = "is the server running, and as which user? `kill -HUP` reloads it, too";
+            let _ = writeln!(world.stderr, "error: no server answers at {}: {error}; {hint}", path.display());
+            if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED }
         }
     }
-    let Some((path, error)) = failed else { return EXIT_FAILED };
-    let hint = "is the server running, and as which user? `kill -HUP` reloads it, too";
-    let _ = writeln!(world.stderr, "error: no server answers at {}: {error}; {hint}", path.display());
-    if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED }
+}
+
+/// The first place at which a server answers, or what was wrong with the likeliest one.
+fn connect(places: &[PathBuf]) -> Result<UnixStream, (&Path, io::Error)> {
+    let mut failed = None;
+    for path in places {
+        match UnixStream::connect(path) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && failed.is_some() => {}
+            Err(error) => failed = Some((path.as_path(), error)),
+        }
+    }
+    Err(failed.unwrap_or((Path::new(SOCKET), io::ErrorKind::NotFound.into())))
 }
 
 fn order(stream: UnixStream, world: &mut World<'_>) -> u8 {
@@ -93,6 +113,26 @@ fn order(stream: UnixStream, world: &mut World<'_>) -> u8 {
         Err(error) => {
             let _ = writeln!(world.stderr, "error: the server did not answer: {error}");
             EXIT_FAILED
+        }
+    }
+}
+
+/// What was found wrong here has been said: the server's answer is of interest where it is another.
+fn order_anyway(stream: UnixStream, code: u8, world: &mut World<'_>) -> u8 {
+    match ask(stream) {
+        Ok((true, text)) => {
+            let _ =
+                writeln!(world.stderr, "warning: the server reads another configuration, and took it over");
+            let _ = write!(world.stdout, "{text}");
+            EXIT_FINE
+        }
+        Ok((false, _)) => {
+            let _ = writeln!(world.stderr, "the server has refused it and runs on as before");
+            code
+        }
+        Err(error) => {
+            let _ = writeln!(world.stderr, "error: the server did not answer: {error}");
+            code
         }
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod config_print;
 mod logs;
+mod narrow;
 mod serve;
 mod supervise;
 mod systemd;
@@ -55,6 +56,7 @@ pub struct World<'a> {
 
 /// Runs the command line of this process, and gives its exit code.
 pub fn main() -> u8 {
+    narrow::share_one_arena();
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let mut world = World {
         env: &config::ProcessEnv,

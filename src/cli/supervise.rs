@@ -19,6 +19,9 @@ const DRAIN_REPORT: Duration = Duration::from_secs(5);
 /// How long workers may take to tell what they hold.
 const SURVEY_PATIENCE: Duration = Duration::from_millis(200);
 
+/// The stack of a thread that only passes words on, in bytes.
+const STACK: usize = 128 << 10;
+
 /// What a signal, or somebody at the admin socket, asks for.
 pub(super) enum Asked {
     /// To finish what is under way, and end.
@@ -184,7 +187,7 @@ pub(super) fn signals(to: mpsc::Sender<Asked>) -> Result<(), Box<dyn std::error:
         signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
         flags.push((signal, flag));
     }
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
+    std::thread::Builder::new().name("signals".into()).stack_size(STACK).spawn(move || {
         // A read that fails (a signal came between, the kernel was short of something) must not be the end of listening.
         while woken.read(&mut [0; 16]).is_ok_and(|n| n > 0) || wait_a_little() {
             for (signal, flag) in &flags {
@@ -211,7 +214,7 @@ fn wait_a_little() -> bool {
 /// What is asked for at the admin socket comes in among the signals.
 pub(super) fn requests(to: mpsc::Sender<Asked>) -> std::io::Result<mpsc::Sender<AdminRequest>> {
     let (requests, from) = mpsc::channel();
-    std::thread::Builder::new().name("admin".into()).spawn(move || {
+    std::thread::Builder::new().name("admin".into()).stack_size(STACK).spawn(move || {
         for request in from {
             if to.send(Asked::Reload(Some(request))).is_err() {
                 return;

@@ -102,13 +102,27 @@ pub fn load(source: Option<&Source>, env: &dyn Env, flags: &Flags) -> Result<Loa
     load_with(source, env, flags, UNBUILT)
 }
 
-/// The same, with another table of what is not built.
+/// `server.admin_socket` alone, whatever is wrong elsewhere: to find a server whose file is broken now.
+pub fn admin_socket(source: Option<&Source>, env: &dyn Env) -> Option<PathBuf> {
+    read(source, env, &Flags::default(), UNBUILT).config.server.admin_socket
+}
+
+/// The same as [`load`], with another table of what is not built.
 fn load_with(
     source: Option<&Source>,
     env: &dyn Env,
     flags: &Flags,
     unbuilt: &'static [Row],
 ) -> Result<Loaded, Errors> {
+    finish(read(source, env, flags, unbuilt))
+}
+
+fn read<'s>(
+    source: Option<&'s Source>,
+    env: &dyn Env,
+    flags: &Flags,
+    unbuilt: &'static [Row],
+) -> Building<'s> {
     let mut b = Building::new(source, unbuilt);
     if let Some(source) = source {
         file::apply(&mut b, source);
@@ -126,7 +140,7 @@ fn load_with(
     if let Some(dir) = &flags.dir {
         replace_catch_all(&mut b, dir.clone());
     }
-    finish(b)
+    b
 }
 
 /// Puts the folder in the place of every `/*` route for all hosts.

@@ -231,6 +231,7 @@ settings! {
     server.drain_timeout: WAIT_OR_NONE;
     server.drain_lag: Kind::Time(0, HOUR_MS);
     server.header_server: Kind::Bool;
+    server.health: Kind::Bool;
     server.trusted_proxies: Kind::Networks;
     server.error_pages: Kind::Path("");
     server.admin_socket: Kind::Path("");

@@ -11,9 +11,12 @@ use super::queue::{Bounds, Pushed, Queue, Slow};
 use crate::reactor::{App, Cx, Part, Pressure, Token};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Up to this many bytes are copied: cheaper than a shared piece, and many of them fill one packet.
 const COPIED: usize = 1024;
+/// So many of the messages that wait are looked at to tell what all of them take.
+const SAMPLE: usize = 64;
 /// A batch of up to this many bytes goes out whole to a member who keeps up.
 const WHOLE: usize = 64 << 10;
 
@@ -62,8 +65,14 @@ impl Gather {
         self.index.is_empty()
     }
 
-    /// What was gathered; nothing is left. The room to gather in is kept, unless it is large.
-    pub fn seal(&mut self) -> Batch {
+    /// Bytes that were gathered.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What was gathered; nothing is left. The room to gather in is kept, unless it is large. Until the batch is dropped it counts
+    /// as in flight.
+    pub fn seal(&mut self, flights: &Flights) -> Batch {
         let bytes: Arc<[u8]> = Arc::from(self.bytes.as_slice());
         let index: Box<[Entry]> = self.index.as_slice().into();
         let mut senders: Vec<Member> = index.iter().filter_map(|entry| entry.from).collect();
@@ -73,7 +82,36 @@ impl Gather {
         self.bytes.shrink_to(WHOLE);
         self.index.clear();
         self.index.shrink_to(1024);
-        Batch { bytes, index, senders: senders.into() }
+        Batch { _flight: flights.begin(bytes.len()), bytes, index, senders: senders.into() }
+    }
+}
+
+/// Bytes of batches that have not been delivered yet: in mailboxes of other workers, and in notes to members.
+#[derive(Clone, Debug, Default)]
+pub struct Flights(Arc<AtomicUsize>);
+
+impl Flights {
+    /// How many bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, bytes: usize) -> Flight {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Flight { all: self.clone(), bytes }
+    }
+}
+
+/// Ends when it is dropped.
+#[derive(Debug)]
+struct Flight {
+    all: Flights,
+    bytes: usize,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -84,6 +122,7 @@ pub struct Batch {
     index: Box<[Entry]>,
     /// Sorted.
     senders: Box<[Member]>,
+    _flight: Flight,
 }
 
 impl Batch {
@@ -193,6 +232,21 @@ impl Backlog {
         self.0.take().map_or(0, |queue| queue.len())
     }
 
+    /// Bytes that it holds besides the messages: their places in the queue.
+    pub fn held(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.held())
+    }
+
+    /// Its part of the messages that wait, in bytes, about: each is stored once for all for whom it waits. Looks at a few of them.
+    pub fn shared(&self) -> usize {
+        let Some(queue) = &self.0 else { return 0 };
+        // A piece keeps the whole batch that it came in alive, together with all other pieces of it.
+        let looked =
+            queue.iter().take(SAMPLE).map(|(bytes, _)| bytes.len() / Arc::strong_count(bytes).max(1));
+        let (count, sum) = looked.fold((0, 0), |(count, sum), part| (count + 1, sum + part));
+        (sum * queue.len()).checked_div(count).unwrap_or(0)
+    }
+
     /// Messages that wait.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |queue| queue.len())
@@ -224,11 +278,11 @@ mod tests {
         {
             gather.push(from, |out| out.extend_from_slice(text.as_bytes()));
         }
-        let first = gather.seal();
+        let first = gather.seal(&Flights::default());
         assert!(gather.is_empty());
         gather.append(&first);
         gather.push(Some(member(3)), |out| out.push(b'e'));
-        let batch = gather.seal();
+        let batch = gather.seal(&Flights::default());
         let seen =
             |me| -> Vec<u8> { batch.for_member(me).flat_map(|range| batch.bytes[range].to_vec()).collect() };
         assert_eq!(seen(member(1)), b"bbccce");

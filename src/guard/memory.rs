@@ -1,15 +1,16 @@
 //! The memory budget: how much may be held for connections, and how near we are to it.
 //!
-//! The limit is the configured one, or a quarter of what the machine has or the control group or `ulimit -v` allows, whichever is less. Workers
-//! report what their buffers hold; [`Budget::pressure`] then says what is to be done:
+//! The limit is the configured one (but at most half of what the control group or `ulimit -v` allows: the other half is for the
+//! program itself, and for what an allocator cannot use between two pieces), or, without one, a quarter of what the machine has or
+//! those allow, whichever is less. Workers report what connections hold; [`Budget::pressure`] then says what is to be done:
 //!
 //! | pressure | when | what the server does |
 //! |---|---|---|
 //! | `Fine` | below 80 % | nothing |
-//! | `Near` | from 80 % | lets the longest-idle keep-alives go |
+//! | `Near` | from 80 % | lets the longest-idle keep-alives go, if it is they who hold much |
 //! | `Over` | from 100 % | refuses newcomers, and closes the largest backlogs |
 //!
-//! The number is what is held in buffers, not what the process has in all: the fixed part is small, and known.
+//! The number is what is held for connections, not what the process has in all: the fixed part is small, and known.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +50,7 @@ impl Pressure {
 struct Shared {
     limit: AtomicU64,
     held: AtomicU64,
+    idle: AtomicU64,
 }
 
 /// The budget of the process; clones are the same budget.
@@ -59,7 +61,11 @@ impl Budget {
     /// A budget of so many bytes; 0: found out from the machine, see [`resolve`]. Reads a few small files then.
     pub fn new(limit: u64) -> Budget {
         let limit = resolve(limit, read_file);
-        Budget(Arc::new(Shared { limit: AtomicU64::new(limit), held: AtomicU64::new(0) }))
+        Budget(Arc::new(Shared {
+            limit: AtomicU64::new(limit),
+            held: AtomicU64::new(0),
+            idle: AtomicU64::new(0),
+        }))
     }
 
     /// Another limit, with the same meaning of 0.
@@ -77,6 +83,11 @@ impl Budget {
         self.0.held.load(Ordering::Relaxed)
     }
 
+    /// The part of [`held`](Self::held) that is held for idle connections, as last reported.
+    pub fn idle(&self) -> u64 {
+        self.0.idle.load(Ordering::Relaxed)
+    }
+
     /// How near the budget is.
     pub fn pressure(&self) -> Pressure {
         Pressure::of(self.held(), self.limit())
@@ -84,7 +95,7 @@ impl Budget {
 
     /// A worker's part of it.
     pub fn share(&self) -> Share {
-        Share { budget: self.clone(), reported: 0 }
+        Share { budget: self.clone(), reported: 0, idle: 0 }
     }
 }
 
@@ -93,20 +104,20 @@ impl Budget {
 pub struct Share {
     budget: Budget,
     reported: u64,
+    idle: u64,
 }
 
 impl Share {
     /// Tells how much the worker holds now, at the end of each turn, and what that means for the process. One comparison and
     /// two loads if nothing changed.
     pub fn report(&mut self, held: u64) -> Pressure {
-        let shared = &self.budget.0;
-        if held > self.reported {
-            shared.held.fetch_add(held - self.reported, Ordering::Relaxed);
-        } else if held < self.reported {
-            shared.held.fetch_sub(self.reported - held, Ordering::Relaxed);
-        }
-        self.reported = held;
+        change(&self.budget.0.held, &mut self.reported, held);
         self.budget.pressure()
+    }
+
+    /// Tells how much of that the worker holds for idle connections, whenever it has looked.
+    pub fn report_idle(&mut self, idle: u64) {
+        change(&self.budget.0.idle, &mut self.idle, idle);
     }
 
     /// The budget that it is a part of.
@@ -115,24 +126,35 @@ impl Share {
     }
 }
 
+fn change(sum: &AtomicU64, mine: &mut u64, now: u64) {
+    if now > *mine {
+        sum.fetch_add(now - *mine, Ordering::Relaxed);
+    } else if now < *mine {
+        sum.fetch_sub(*mine - now, Ordering::Relaxed);
+    }
+    *mine = now;
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         self.report(0);
+        self.report_idle(0);
     }
 }
 
-/// The limit that a setting means: itself, or for 0 a quarter of the least of the machine's memory and every limit of the
-/// control groups we are in. `read` gives the content of a file, if there is one.
+/// The limit that a setting means: itself, but at most half of what this process may have; for 0 a quarter of that or of the
+/// machine's memory, whichever is less. `read` gives the content of a file, if there is one.
 pub fn resolve(setting: u64, read: impl Fn(&str) -> Option<String>) -> u64 {
-    match setting {
-        0 => machine(read).map_or(UNKNOWN, |bytes| bytes / 4).max(LEAST),
-        bytes => bytes,
+    let allowed = allowed(&read);
+    if setting > 0 {
+        return allowed.map_or(setting, |bytes| setting.min((bytes / 2).max(LEAST)));
     }
+    let total = read("/proc/meminfo").and_then(|text| meminfo(&text));
+    total.into_iter().chain(allowed).min().map_or(UNKNOWN, |bytes| bytes / 4).max(LEAST)
 }
 
-/// Bytes that this process could have at most, as far as can be found out.
-fn machine(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
-    let total = read("/proc/meminfo").and_then(|text| meminfo(&text));
+/// Bytes that this process may have by the control groups it is in and by its own limits, as far as can be found out.
+fn allowed(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let groups = read("/proc/self/cgroup").unwrap_or_default();
     let limits = groups.lines().filter_map(group_of).flat_map(|(root, file, path)| {
         // Any group above ours limits us, too. In a container the path may be the host's, and only the root be there.
@@ -141,7 +163,8 @@ fn machine(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
         files.into_iter().filter_map(|file| read(&file)?.trim().parse::<u64>().ok()).collect::<Vec<_>>()
     });
     let own = read("/proc/self/limits").and_then(|text| address_space(&text));
-    limits.chain(total).chain(own).filter(|bytes| *bytes > 0).min()
+    // Old control groups say "no limit" by a number that no machine has.
+    limits.chain(own).filter(|bytes| (1..1 << 60).contains(bytes)).min()
 }
 
 /// Where the limit of the memory group on this line of `/proc/self/cgroup` is: root, name of the file, path of the group.
@@ -189,8 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_taken_as_it_is() {
-        assert_eq!(resolve(12_345, |_| panic!("nothing is read")), 12_345);
+    fn a_number_is_taken_as_it_is_but_is_no_more_than_half_of_what_is_allowed() {
+        assert_eq!(resolve(12_345, world(&[("/proc/meminfo", MEMINFO)])), 12_345);
+        let limited = world(&[("/proc/self/cgroup", "0::/"), ("/sys/fs/cgroup/memory.max", "67108864")]);
+        assert_eq!(resolve(24 << 20, &limited), 24 << 20);
+        assert_eq!(resolve(1 << 30, &limited), 32 << 20);
+        assert_eq!(
+            resolve(8 * GIB, world(&[("/proc/meminfo", MEMINFO)])),
+            8 * GIB,
+            "the machine may have swap"
+        );
     }
 
     #[test]
@@ -264,7 +295,11 @@ mod tests {
         assert_eq!(two.report(201), Pressure::Over);
         assert_eq!(one.report(0), Pressure::Fine);
         assert_eq!(budget.held(), 201);
+        one.report_idle(100);
+        two.report_idle(50);
+        assert_eq!(budget.idle(), 150);
         drop(two);
+        assert_eq!(budget.idle(), 100);
         assert_eq!(budget.held(), 0);
         budget.set_limit(0);
         assert!(budget.limit() >= LEAST);

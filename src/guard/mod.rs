@@ -16,6 +16,6 @@ mod queue;
 
 pub use backoff::{Backoff, Retry};
 pub use clients::{Client, Clients};
-pub use fanout::{Backlog, Batch, Delivery, Gather, Member};
+pub use fanout::{Backlog, Batch, Delivery, Flights, Gather, Member};
 pub use memory::{Budget, Pressure, Share};
 pub use queue::{Bounds, Pushed, Queue, Slow};

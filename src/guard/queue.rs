@@ -101,6 +101,16 @@ impl<T> Queue<T> {
         self.bytes
     }
 
+    /// Bytes of memory for the queue itself.
+    pub fn held(&self) -> usize {
+        size_of::<Self>() + self.messages.capacity() * size_of::<(T, usize)>()
+    }
+
+    /// What waits, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.messages.iter().map(|(message, _)| message)
+    }
+
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()

@@ -12,7 +12,7 @@
 //! | `Sending` | the answer is made, and much of it waits to be taken |
 
 use crate::observe::Reason;
-use crate::reactor::{Close, Deadline, Failure, Op};
+use crate::reactor::{Close, Deadline, Failure, Fault, Op, TlsFault};
 
 /// Where a connection stands.
 #[doc(hidden)]
@@ -132,6 +132,10 @@ fn timeout(state: State, deadline: Deadline) -> Verdict {
 fn failed(state: State, failure: Failure) -> Verdict {
     let reason = Reason::of_failure(failure);
     match (state, failure.op) {
+        // An end without TLS' goodbye, where nothing was under way that could be cut short: many clients leave so.
+        (State::Fresh | State::Idle, Op::Read) if failure.fault == Fault::Tls(TlsFault::Truncated) => {
+            Verdict::Close(Close::Graceful, Reason::PeerClosed)
+        }
         (State::Fresh | State::Idle | State::Head | State::Body | State::Upload, Op::Read | Op::Write) => {
             Verdict::Close(Close::Abort, reason)
         }

@@ -20,6 +20,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+/// The stack of the log thread, in bytes.
+const STACK: usize = 256 << 10;
 /// How much may wait, in bytes, if nothing else is said: about 20,000 lines. It is there only while the disk is behind.
 pub const LIMIT: usize = 4 << 20;
 /// A napping thread is woken when so many bytes wait, or a quarter of the limit.
@@ -172,7 +174,10 @@ impl LogWriter {
             limit,
         });
         let theirs = shared.clone();
-        thread::Builder::new().name("evenkeel-log".into()).spawn(move || run(&theirs, out))?;
+        thread::Builder::new()
+            .name("evenkeel-log".into())
+            .stack_size(STACK)
+            .spawn(move || run(&theirs, out))?;
         Ok(LogWriter { queue: LogQueue(shared), sink: Mutex::new(None) })
     }
 

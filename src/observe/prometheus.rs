@@ -22,7 +22,9 @@ pub struct MetricsSnapshot {
     pub process: Process,
     /// The most connections there may be.
     pub max_connections: u64,
-    /// The memory budget, in bytes.
+    /// Bytes held for connections.
+    pub memory_held_bytes: u64,
+    /// Bytes that may be held for connections: the memory budget.
     pub memory_budget_bytes: u64,
     /// Lines of logs that were lost: [`LogQueue::dropped`](super::LogQueue::dropped).
     pub log_lines_dropped: u64,
@@ -254,6 +256,7 @@ impl Ours {
         page.seconds("loop_lag", "The worst that a timer was late lately", lag)?;
         page.gauge("timers", "Timers that are armed", None, tally.timers)?;
         page.gauge("buffers_held", "Buffers held for connections", bytes(), tally.buffer_bytes)?;
+        page.gauge("memory_held", "What is held for connections", bytes(), self.0.memory_held_bytes)?;
         page.gauge("memory_budget", "What may be held for connections", bytes(), self.0.memory_budget_bytes)
     }
 

@@ -76,6 +76,10 @@ impl<A: App, N: Net> Reactor<A, N> {
     /// Accepts what waits, then stops listening. Its id may be given to a later listener.
     pub fn remove_listener(&mut self, id: ListenerId) {
         let index = id.0 as usize;
+        // The event of those who came just now may not have been seen yet, and a pause does not matter any more.
+        if let Some(Some(listening)) = self.listeners.get_mut(index) {
+            (listening.ready, listening.full, listening.retry_at) = (true, false, None);
+        }
         while self.accept_from(index) {}
         if let Some(listening) = self.listeners.get_mut(index).and_then(Option::take) {
             self.net.close_listener(listening.listener);

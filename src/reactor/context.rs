@@ -195,6 +195,8 @@ pub(super) struct Core<A: App> {
     // Boxed, because a port holds its outbox by a box that comes from here and goes back.
     #[allow(clippy::vec_box)]
     pub spare_outboxes: Vec<Box<Outbox>>,
+    /// Bytes that sessions hold outside their slots, as they say.
+    pub sessions_hold: usize,
     pub now: Millis,
     pub draining: bool,
     pub settings: Settings,

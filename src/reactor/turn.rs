@@ -106,6 +106,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             run_queue: VecDeque::new(),
             flights_left: FLIGHTS,
             spare_outboxes: Vec::new(),
+            sessions_hold: 0,
             now,
             draining: false,
             settings,
@@ -277,9 +278,9 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Runs what is in the queue now; what is queued meanwhile, or would take too much memory, waits for the next pass.
     fn run_queued(&mut self) {
-        let enough = self.core.pool.held().saturating_add(self.core.settings.turn_growth);
+        let enough = self.core.held().saturating_add(self.core.settings.turn_growth);
         for _ in 0..self.core.run_queue.len() {
-            if self.core.pool.held() > enough {
+            if self.core.held() > enough {
                 return;
             }
             if let Some(token) = self.core.run_queue.pop_front() {
@@ -433,6 +434,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         if core.ports.is_empty() {
             assert!(core.wheel.is_empty() && core.idle.is_empty(), "no timer outlives its connection");
             assert_eq!(core.pool.lent(), 0, "no buffer outlives its connection");
+            assert_eq!(core.sessions_hold, 0, "what a session held ends with it");
         }
     }
 }

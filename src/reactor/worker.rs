@@ -7,16 +7,27 @@ use std::thread::{Builder, JoinHandle};
 #[derive(Debug, Default)]
 pub struct Workers {
     threads: Vec<JoinHandle<io::Result<()>>>,
+    stack: Option<usize>,
 }
 
 impl Workers {
+    /// Threads with stacks of so many bytes, instead of the 2 MiB that are usual: where the address space is limited, all of a
+    /// stack counts, used or not.
+    pub fn with_stack(bytes: usize) -> Workers {
+        Workers { threads: Vec::new(), stack: Some(bytes) }
+    }
+
     /// Starts a thread that runs `work`, most often a closure that builds a [`Reactor`](super::Reactor) and calls `run`.
     pub fn start(
         &mut self,
         name: String,
         work: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
-        self.threads.push(Builder::new().name(name).spawn(work)?);
+        let mut builder = Builder::new().name(name);
+        if let Some(bytes) = self.stack {
+            builder = builder.stack_size(bytes);
+        }
+        self.threads.push(builder.spawn(work)?);
         Ok(())
     }
 

@@ -9,6 +9,8 @@ use crate::observe::{
 };
 use crate::reactor::Millis;
 use crate::wire::http::emit::{FieldName, FieldValue};
+use crate::wire::http::head::Head;
+use crate::wire::http::target::Target;
 use std::io;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +67,7 @@ impl Watch {
             tally: self.shared.hub.total(),
             process: Process::read(),
             max_connections: self.shared.max_connections() as u64,
+            memory_held_bytes: self.shared.budget.held(),
             memory_budget_bytes: self.shared.budget.limit(),
             log_lines_dropped: self.shared.access.as_ref().map_or(0, |queue| queue.dropped()),
             reloads: self.shared.reloads(),
@@ -88,13 +91,40 @@ pub(super) fn site(
         let form = Exposition::for_accept(request.field("accept"));
         send(reply, 200, form.content_type(), &render(&metrics.metrics(), form))
     })?;
-    health(&mut site, "/livez", &watch, |_| 200)?;
-    health(&mut site, "/healthz", &watch, HealthStatus::healthz)?;
-    health(&mut site, "/readyz", &watch, HealthStatus::readyz)?;
+    for (path, code) in HEALTH {
+        health(&mut site, path, &watch, code)?;
+    }
     if let Some(orders) = orders {
         reload(&mut site, orders)?;
     }
     Ok(site)
+}
+
+/// The status that an answer has.
+type Code = fn(&HealthStatus) -> u16;
+
+/// The paths of health, and what status they answer with.
+const HEALTH: [(&str, Code); 3] =
+    [("/livez", |_| 200), ("/healthz", HealthStatus::healthz), ("/readyz", HealthStatus::readyz)];
+
+/// Health on another site, at those of its paths that are `free` there.
+pub(super) fn add_health(site: &mut Site, shared: &Shared, free: impl Fn(&str) -> bool) -> io::Result<()> {
+    let watch = Arc::new(Watch { shared: shared.clone(), before: Mutex::default() });
+    for (path, code) in HEALTH.into_iter().filter(|(path, _)| free(path)) {
+        health(site, path, &watch, code)?;
+    }
+    Ok(())
+}
+
+/// Health was asked for.
+pub(super) fn is_health(head: Option<&Head<'_>>) -> bool {
+    let path = |head: &Head<'_>| match head.target {
+        Target::Origin { path, .. } | Target::Absolute { path, .. } => {
+            HEALTH.iter().any(|(health, _)| health.as_bytes() == path)
+        }
+        Target::Asterisk | Target::Authority(_) => false,
+    };
+    head.is_some_and(path)
 }
 
 /// Only who may open the admin socket may order anything: over TCP it is as if there were no such path.
@@ -111,12 +141,7 @@ fn reload(site: &mut Site, orders: Sender<AdminRequest>) -> io::Result<()> {
     site.route(None, &["POST"], "/reload", Some(0), Box::new(handler)).map_err(io::Error::other)
 }
 
-fn health(
-    site: &mut Site,
-    path: &str,
-    watch: &Arc<Watch>,
-    code: impl Fn(&HealthStatus) -> u16 + 'static,
-) -> io::Result<()> {
+fn health(site: &mut Site, path: &str, watch: &Arc<Watch>, code: Code) -> io::Result<()> {
     let watch = watch.clone();
     add(site, path, move |request, reply| {
         let status = watch.health(Millis(reply.now_ms()));

@@ -1,7 +1,9 @@
 //! One worker of the server: what its sessions share.
 
+use super::admin;
 use super::attend::Spot;
 use super::build::{self, Protocols, Upgrades};
+use super::life;
 use super::peers::Peers;
 use super::record::Record;
 use super::relief::Relief;
@@ -10,13 +12,10 @@ use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
 use super::tls::Store;
-use crate::guard::{Clients, Slow};
+use crate::guard::Clients;
 use crate::http::{self, Exchanged, Late, Service, Site};
-use crate::observe::{DropPolicy, Handshake, Lag, Lifecycle, Publisher, Reason, Refusal, Tally, summary};
-use crate::reactor::{
-    Admit, App, AppCx, CloseHow, End, Event, Fault, Handle, ListenerId, Millis, Op, Peer, Phase, TlsFault,
-    TlsSide, Token,
-};
+use crate::observe::{Lag, Lifecycle, Publisher, Reason, Refusal, summary};
+use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::{tcp, ws};
 use std::collections::BTreeMap;
 use std::io;
@@ -93,9 +92,9 @@ pub(super) enum Role {
 /// The program of one reactor.
 pub struct Worker {
     pub(super) site: Site,
-    ws: ws::Hub,
+    pub(super) ws: ws::Hub,
     upgrades: Upgrades,
-    tcp: tcp::Hub,
+    pub(super) tcp: tcp::Hub,
     peers: Peers,
     pub(super) roles: Vec<(ListenerId, Role)>,
     record: Record,
@@ -104,7 +103,7 @@ pub struct Worker {
     pub(super) lifecycle: Lifecycle,
     number: usize,
     shared: Shared,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     lag: Lag,
     /// Certificates, if any listener speaks TLS.
     tls: Option<Arc<Store>>,
@@ -112,6 +111,8 @@ pub struct Worker {
     pub(super) orders: Vec<Order>,
     /// Where each listener stands in the settings.
     pub(super) spots: Vec<(ListenerId, Spot)>,
+    /// Health is asked for here, too: such requests are not logged.
+    pub(super) answers_health: bool,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -131,7 +132,10 @@ pub struct Tape {
 impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
     pub(super) fn new(protocols: Protocols, shared: &Shared, number: usize, record: Record) -> Worker {
-        let Protocols { site, ws, upgrades, tcp, workers } = protocols;
+        let Protocols { site, mut ws, upgrades, tcp, workers } = protocols;
+        // Part of the budget: what is said at once must be a small part of it.
+        let share = usize::try_from(shared.budget.limit() / 32).unwrap_or(usize::MAX);
+        ws.set_gathered(share.clamp(64 << 10, ws::RoomLimits::default().gathered));
         Worker {
             site,
             ws,
@@ -150,6 +154,7 @@ impl Worker {
             tls: None,
             orders: Vec::new(),
             spots: Vec::new(),
+            answers_health: false,
             tape: None,
         }
     }
@@ -160,8 +165,12 @@ impl Worker {
         let shared = Shared::new(&Config::default(), 1, None);
         let mut worker = Worker::new(Protocols::http(site), &shared, 0, Record::new(None, None, [0; 32]));
         worker.roles.push((ListenerId(0), Role::Http));
-        worker.tape = Some(Box::default());
-        worker
+        worker.recording()
+    }
+
+    /// Records what it sees.
+    pub(super) fn recording(self) -> Worker {
+        Worker { tape: Some(Box::default()), ..self }
     }
 
     /// The same over TLS.
@@ -177,48 +186,12 @@ impl Worker {
 
     /// Other routes, limits, and another form of the log, from the next request on. On an error nothing has changed.
     pub(super) fn live_by(&mut self, config: &Config) -> io::Result<()> {
-        let site = build::site(config, &mut self.ws, &mut self.upgrades)?;
+        let site = build::site(config, &self.shared, &mut self.ws, &mut self.upgrades)?;
+        self.answers_health = config.server.health;
         self.site.replace(site);
         self.record.live_by(config);
         self.lifecycle = Lifecycle::new(config.log.debug_peers.clone());
         Ok(())
-    }
-
-    /// A session's state, to be handed to [`lived`](Self::lived) after a call: none unless its life is written.
-    #[inline]
-    pub(super) fn before(&self, session: &Session, peer: &Peer) -> Option<usize> {
-        self.lifecycle.wants(peer).then(|| session.state(Phase::Open)).flatten()
-    }
-
-    /// A call is over: writes the state that it led to.
-    #[cold]
-    pub(super) fn lived(&self, before: usize, now: &Session, token: Token, peer: &Peer) {
-        let Some(now) = now.state(Phase::Open).filter(|now| *now != before) else { return };
-        self.lifecycle.note(token, peer, format_args!("{} -> {}", STATES[before], STATES[now]));
-    }
-
-    /// A connection was accepted or connected, and TLS agreed where there is TLS; or an operation failed.
-    pub(super) fn heard(&mut self, event: &Event<Note>, secure: bool, token: Token, peer: &Peer) {
-        match event {
-            Event::Open => {
-                if secure {
-                    self.publisher.tally.handshake(Handshake::Done);
-                }
-                self.lifecycle.note(
-                    token,
-                    peer,
-                    format_args!("open{}", if secure { " over TLS" } else { "" }),
-                );
-            }
-            Event::Failed(failure) => {
-                if failure.op == Op::Handshake {
-                    self.publisher.tally.handshake(handshake(failure.fault));
-                }
-                let name = failure.fault.name();
-                self.lifecycle.note(token, peer, format_args!("{:?} failed: {name}", failure.op));
-            }
-            Event::Eof | Event::Drained | Event::Timeout(_) | Event::Drain | Event::Note(..) => {}
-        }
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -273,7 +246,7 @@ impl Worker {
         tally.buffer_bytes = cx.buffers_held() as u64;
         tally.timers = cx.timers() as u64;
         tally.lag_ms = self.lag.worst_ms();
-        tally_talk(tally, &self.ws, &self.tcp);
+        life::tally_talk(tally, &self.ws, &self.tcp);
         tally.set_connections(cx.survey().filter_map(|row| row.session.state(row.phase)));
         self.publisher.publish(cx.now());
     }
@@ -327,6 +300,7 @@ impl App for Worker {
 
     fn on_close(&mut self, session: Session, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
         let state = session.state(end.phase);
+        cx.release(session.held());
         match session {
             Session::Http(connection) => connection.ended(&end, cx.now(), self),
             Session::Ws(connection) => connection.on_close(&end, self),
@@ -358,10 +332,10 @@ impl App for Worker {
         self.peers.post();
         self.record.flush();
         if self.publisher.is_due(cx.now()) {
-            self.relief.weigh(cx);
+            self.weigh(cx);
             self.publish(cx);
         } else {
-            self.relief.report(cx);
+            self.report(cx);
         }
     }
 }
@@ -387,42 +361,12 @@ impl Service for Worker {
         let method = done.head.map(|head| head.method);
         let tally = &mut self.publisher.tally;
         tally.exchange(method, done.status, done.duration_ms, done.bytes_in, done.bytes_out);
-        if self.record.is_on() {
+        if self.record.is_on() && !(self.answers_health && admin::is_health(done.head)) {
             self.record.write(done, &self.site);
         }
         if let Some(tape) = &mut self.tape {
             tape.exchanges.push((done.status, done.head.is_some(), done.closing));
             tape.routes.push(self.site.route_name(done.route).map(str::to_owned));
         }
-    }
-}
-
-/// How a handshake that did not end well is counted.
-fn handshake(fault: Fault) -> Handshake {
-    match fault {
-        Fault::Tls(TlsFault::NotTls) => Handshake::NotTls,
-        Fault::Tls(TlsFault::Alert | TlsFault::Protocol | TlsFault::Certificate) => Handshake::Failed,
-        Fault::TimedOut => Handshake::TimedOut,
-        Fault::Tls(TlsFault::Truncated) | Fault::Reset | Fault::BrokenPipe => Handshake::PeerLeft,
-        Fault::Refused | Fault::Unreachable | Fault::Exhausted | Fault::Truncated | Fault::Other => {
-            Handshake::Failed
-        }
-    }
-}
-
-/// What rooms, WebSockets and raw TCP have counted.
-fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
-    let (talk, lines, rooms) = (ws.counters(), tcp.counters(), ws.rooms());
-    (tally.ws_messages_in, tally.ws_messages_out) = (talk.messages_in, talk.messages_out);
-    (tally.ws_bytes_in, tally.ws_bytes_out) = (talk.bytes_in, talk.bytes_out);
-    (tally.rooms, tally.room_members) = (rooms.count() as u64, rooms.seated() as u64);
-    let lost = |slow: Slow| talk.lost[slow as usize] + lines.lost[slow as usize];
-    for (drop, count) in [
-        (DropPolicy::Close, talk.too_slow + lines.too_slow),
-        (DropPolicy::Oldest, lost(Slow::DropOldest)),
-        (DropPolicy::Newest, lost(Slow::DropNewest)),
-        (DropPolicy::Latest, lost(Slow::Latest)),
-    ] {
-        tally.drops[drop as usize] = count;
     }
 }

@@ -1,9 +1,11 @@
 //! From settings to what workers run: routes to handlers, limits to options.
 
+use super::admin;
 use super::settings::{
     self, AccessFormat, Action, Address, Config, HostPattern, PathPart, PathPattern, Route, SlowConsumer,
     TcpHandler, Websocket, WebsocketKind,
 };
+use super::shared::Shared;
 use super::upgrade::Upgrade;
 use super::welcome;
 use crate::guard::Slow;
@@ -83,11 +85,16 @@ impl Protocols {
     }
 
     /// What the settings say, for worker `number` of `workers` (at most 1,024).
-    pub(super) fn new(config: &Config, number: usize, workers: usize) -> io::Result<Protocols> {
+    pub(super) fn new(
+        config: &Config,
+        shared: &Shared,
+        number: usize,
+        workers: usize,
+    ) -> io::Result<Protocols> {
         let (me, all) = (number as u16, workers as u16);
         let mut ws = ws::Hub::new(me, all, ws::RoomLimits::default());
         let mut upgrades = Upgrades::new();
-        let site = site(config, &mut ws, &mut upgrades)?;
+        let site = site(config, shared, &mut ws, &mut upgrades)?;
         let mut protocols = Protocols { site, ws, upgrades, tcp: tcp::Hub::new(me, all), workers };
         for (_, options, kind) in tcp_services(config) {
             protocols.tcp.add(options, kind);
@@ -101,13 +108,24 @@ impl Protocols {
 pub(super) type Upgrades = Vec<(Websocket, ws::RouteId)>;
 
 /// Handlers for all routes. Every worker makes the same, over all reloads: so ids mean the same on all.
-pub(super) fn site(config: &Config, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> io::Result<Site> {
+pub(super) fn site(
+    config: &Config,
+    shared: &Shared,
+    hub: &mut ws::Hub,
+    upgrades: &mut Upgrades,
+) -> io::Result<Site> {
     let mut site = Site::new(options(config));
     if let Some(folder) = &config.server.error_pages {
         site.set_pages(pages(folder)?);
     }
     for route in config.routes.iter() {
         add(&mut site, hub, upgrades, route, config)?;
+    }
+    if config.server.health {
+        admin::add_health(&mut site, shared, |path| {
+            let named = |route: &&Route| route.host == HostPattern::Any && pattern(&route.path) == path;
+            !config.routes.iter().any(|route| named(&route))
+        })?;
     }
     Ok(site)
 }
@@ -281,3 +299,6 @@ pub(super) fn pattern(path: &PathPattern) -> String {
         false => out,
     }
 }
+
+#[cfg(test)]
+mod tests;

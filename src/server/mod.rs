@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod attend;
 mod build;
+mod life;
 mod peers;
 mod record;
 mod relief;

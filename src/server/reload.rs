@@ -105,7 +105,7 @@ impl Server {
         if !difference.frozen.is_empty() {
             return Err(ReloadError::Frozen(difference.frozen));
         }
-        Protocols::new(config, 0, 1).map_err(ReloadError::Build)?;
+        Protocols::new(config, &self.shared, 0, 1).map_err(ReloadError::Build)?;
         let wanted = config.http_listeners();
         let tls = match (wanted.iter().any(|listener| listener.tls), &self.tls) {
             (false, _) => None,
@@ -201,7 +201,8 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
     let mut out = Difference::default();
     fields!(out.live, old, new:
         server.max_connections server.read_timeout server.write_timeout server.idle_timeout
-        server.drain_timeout server.drain_lag server.header_server server.trusted_proxies server.error_pages
+        server.drain_timeout server.drain_lag server.header_server server.health server.trusted_proxies
+        server.error_pages
         limits.head_size limits.head_fields limits.head_timeout limits.body_size limits.body_rate
         limits.send_rate limits.memory limits.per_client_connections limits.requests_per_second limits.burst
         tls.enable tls.cert tls.key tls.min_version tls.certificates tls.client_ca
@@ -243,7 +244,22 @@ fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
         if find(new, &one.address).is_none() {
             out.live.push(format!("listener {}: removed", one.address));
         }
+        let gone = find(new, &one.address).is_none();
+        for other in new.iter().filter(|other| gone && overlap(&one.address, &other.address)) {
+            let place = &other.address;
+            out.frozen.push(format!(
+                "listener {} -> {place}: the system gives both to nobody at once",
+                one.address
+            ));
+        }
     }
+}
+
+/// Two addresses of which one stands for every address of the machine: while a socket listens on one of them, none can on the other.
+fn overlap(one: &Address, other: &Address) -> bool {
+    let (Address::Tcp(one), Address::Tcp(other)) = (one, other) else { return false };
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && any
 }
 
 /// Routes are the same where host, path and methods are.

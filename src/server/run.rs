@@ -25,6 +25,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+/// The stack of a thread, in bytes: several times what the deepest calls were measured to need.
+const STACK: usize = 512 << 10;
 /// Connections of the metrics port.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -163,7 +165,7 @@ impl Server {
         };
         let mut server = Server {
             handles: Vec::new(),
-            workers: Workers::default(),
+            workers: Workers::with_stack(STACK),
             admin: None,
             addresses: addresses.map_err(RunError::Start)?,
             shared: Shared::new(config, count, access),
@@ -204,7 +206,7 @@ impl Server {
             let _ = handle.post(Message::Peers(self.handles.clone()));
         }
         if metrics.is_some() || orders.is_some() {
-            let mut workers = Workers::default();
+            let mut workers = Workers::with_stack(STACK);
             let (config, shared) = (config.clone(), self.shared.clone());
             let work = move || admin(&config, &shared, count, metrics, orders);
             let handle = start_worker(&mut workers, "metrics".into(), work)?;
@@ -317,7 +319,7 @@ fn worker(
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
     let worker = Worker::new(
-        Protocols::new(config, number, count)?,
+        Protocols::new(config, shared, number, count)?,
         shared,
         number,
         Record::new(shared.access.as_ref(), Some(config), seed(&mut net)),
@@ -326,6 +328,7 @@ fn worker(
     if let Some(store) = tls {
         reactor.app_mut().serve_tls(store);
     }
+    reactor.app_mut().answers_health = config.server.health;
     reactor.app_mut().lifecycle = Lifecycle::new(config.log.debug_peers.clone());
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);

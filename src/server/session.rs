@@ -100,7 +100,9 @@ impl reactor::Session for Session {
 
     fn on_data(&mut self, input: &mut Input<'_>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
         let before = app.before(self, &cx.peer());
+        let held = self.held();
         let step = self.take_data(input, app, cx);
+        cx.hold(held, self.held());
         if let Some(before) = before {
             app.lived(before, self, cx.me(), &cx.peer());
         }
@@ -112,7 +114,9 @@ impl reactor::Session for Session {
             app.heard(&event, cx.tls().is_some(), cx.me(), &cx.peer());
         }
         let before = app.before(self, &cx.peer());
+        let held = self.held();
         let step = self.take_event(event, app, cx);
+        cx.hold(held, self.held());
         if let Some(before) = before {
             app.lived(before, self, cx.me(), &cx.peer());
         }

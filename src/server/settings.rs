@@ -106,6 +106,9 @@ pub struct Server {
     pub drain_lag: Duration,
     /// Whether responses carry `server: evenkeel`. Default true.
     pub header_server: bool,
+    /// Whether HTTP listeners answer `/healthz`, `/livez` and `/readyz` too, as the metrics port does; a route for the same path wins.
+    /// Default false.
+    pub health: bool,
     /// Networks whose `X-Forwarded-*` are believed. Default none.
     pub trusted_proxies: Arc<[IpNet]>,
     /// Folder of pages of the site's own for errors: `404.html` and the like, sent to clients that take HTML. Default none.
@@ -128,6 +131,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(30),
             drain_lag: Duration::ZERO,
             header_server: true,
+            health: false,
             trusted_proxies: Arc::default(),
             error_pages: None,
             admin_socket: None,

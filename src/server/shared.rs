@@ -32,10 +32,12 @@ pub struct Shared {
 impl Shared {
     /// For so many workers.
     pub(super) fn new(config: &Config, workers: usize, access: Option<LogQueue>) -> Shared {
+        let budget = Budget::new(config.limits.memory);
+        warn_of_budget(config, &budget);
         Shared {
             gauge: Gauge::default(),
             clients: Arc::new(Clients::new(config.limits.per_client_connections)),
-            budget: Budget::new(config.limits.memory),
+            budget,
             hub: Arc::new(Hub::new(workers, STATES)),
             access,
             draining: Arc::default(),
@@ -55,6 +57,7 @@ impl Shared {
         self.max_connections.store(config.server.max_connections, Ordering::Relaxed);
         self.clients.set_limit(config.limits.per_client_connections);
         self.budget.set_limit(config.limits.memory);
+        warn_of_budget(config, &self.budget);
     }
 
     /// What came of reloads.
@@ -87,6 +90,15 @@ impl Shared {
 
     pub(super) fn begin_draining(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+}
+
+fn warn_of_budget(config: &Config, budget: &Budget) {
+    let (asked, given) = (config.limits.memory, budget.limit());
+    if given < asked {
+        log::warn!(
+            "limits.memory: {asked} bytes were asked for, but the control group or ulimit -v allows little more in all; {given} it is"
+        );
     }
 }
 

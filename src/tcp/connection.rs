@@ -32,6 +32,16 @@ impl Connection {
         self.state
     }
 
+    /// Bytes of memory that it holds outside this value: the places of what waits for its peer.
+    pub fn held(&self) -> usize {
+        self.backlog.held()
+    }
+
+    /// Bytes of what waits for its peer that it shares with others: its part of them, about.
+    pub fn shared(&self) -> usize {
+        self.backlog.shared()
+    }
+
     /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
     pub fn on_data<A: Service>(
         &mut self,

@@ -1,7 +1,7 @@
 //! What the TCP connections of one worker share: services with their options and handlers, who is connected, what goes to all.
 
 use super::fault::State;
-use crate::guard::{Batch, Bounds, Gather, Member, Slow};
+use crate::guard::{Batch, Bounds, Flights, Gather, Member, Slow};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{App, AppCx, Host, Part, Peer as Address, Token};
@@ -218,6 +218,7 @@ pub struct Hub {
     pub(super) worker: u16,
     pub(super) counters: Counters,
     several: bool,
+    flights: Flights,
     outgoing: Vec<Remote>,
 }
 
@@ -225,7 +226,8 @@ impl Hub {
     /// The hub of worker number `worker` (from 0) of `workers`.
     pub fn new(worker: u16, workers: u16) -> Hub {
         let counters = Counters::default();
-        Hub { services: Vec::new(), worker, counters, several: workers > 1, outgoing: Vec::new() }
+        let (several, flights) = (workers > 1, Flights::default());
+        Hub { services: Vec::new(), worker, counters, several, flights, outgoing: Vec::new() }
     }
 
     /// Adds a service. Every worker adds the same ones in the same order.
@@ -260,7 +262,7 @@ impl Hub {
                 continue;
             }
             entry.crowd.gathered = 0;
-            let batch = Arc::new(entry.crowd.gather.seal());
+            let batch = Arc::new(entry.crowd.gather.seal(&self.flights));
             for (_, token) in &entry.crowd.seats {
                 cx.notify(*token, Note::Batch(batch.clone()).into());
             }
@@ -268,6 +270,11 @@ impl Hub {
                 self.outgoing.push(Remote { service: ServiceId(number as u16), batch });
             }
         }
+    }
+
+    /// Bytes that are on their way to those who are connected.
+    pub fn held(&self) -> usize {
+        self.flights.bytes()
     }
 
     /// What all other workers must be told: post it to each of them, in this order. Empty unless something was published.

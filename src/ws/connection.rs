@@ -65,6 +65,18 @@ impl Connection {
         self.talk.state()
     }
 
+    /// Bytes of memory that it holds outside this value: a message of which a part has come, what waits for its peer, codecs that
+    /// are its own.
+    pub fn held(&self) -> usize {
+        let extra = |extra: &Extra| size_of::<Extra>() + extra.own.as_ref().map_or(0, |own| own.held());
+        self.talk.held() + self.backlog.held() + self.extra.as_deref().map_or(0, extra)
+    }
+
+    /// Bytes of what waits for its peer that it shares with others: its part of them, about.
+    pub fn shared(&self) -> usize {
+        self.backlog.shared()
+    }
+
     /// Bytes have come. See [`Session::on_data`](crate::reactor::Session::on_data).
     pub fn on_data<A: Service>(
         &mut self,
@@ -76,6 +88,11 @@ impl Connection {
         let Some(route) = routes.get_mut(usize::from(self.talk.mark)) else {
             return Step::Close(Close::Abort, Reason::Internal);
         };
+        // Nobody says anything more until what was said is on its way: or each of many speakers would add one message.
+        if !matches!(route.kind, Kind::Echo) && shared.rooms.is_full() {
+            cx.show_again();
+            return Step::Continue;
+        }
         let rules = route.options.rules();
         let before = shared.counters.messages_in;
         let (talk, mut rest) = self.split();

@@ -188,6 +188,16 @@ impl Hub {
         self.shared.rooms.flush(cx);
     }
 
+    /// Bytes that are on their way to members of rooms, and what messages are put together in.
+    pub fn held(&self) -> usize {
+        self.shared.rooms.held() + self.desk.held()
+    }
+
+    /// Another bound for what is gathered in one turn: [`RoomLimits::gathered`].
+    pub fn set_gathered(&mut self, bytes: usize) {
+        self.shared.rooms.set_gathered(bytes);
+    }
+
     /// What other workers must be told: post each list to its worker as one message, in this order, after
     /// [`flush`](Self::flush). Empty with one worker.
     pub fn take_outgoing(&mut self) -> Vec<(u16, Vec<Remote>)> {

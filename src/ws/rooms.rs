@@ -8,11 +8,11 @@
 //!    posted list by list; a list that a full mailbox gave back is posted again before the next.
 //! 3. A room exists as long as somebody is in it, or something is on its way to it. At home it counts the members of all workers.
 //! 4. Joining, leaving and publishing cost the same however large the room is.
-//! 5. What is gathered in one turn is bounded: a speaker is asked to wait for the next turn (the `Flow::Hold` of `talk`).
+//! 5. What is gathered in one turn, and what is in flight, is bounded: a speaker is asked to wait for the next turn (the `Flow::Hold` of `talk`).
 
 use super::handler::Message;
 use super::hub::{Note, Service};
-use crate::guard::{Batch, Gather, Member};
+use crate::guard::{Batch, Flights, Gather, Member};
 use crate::reactor::{AppCx, Token};
 use crate::wire::ws::Code;
 use crate::wire::ws::frame::{self, Header};
@@ -20,8 +20,8 @@ use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What is gathered in one turn for all rooms together, in bytes, before speakers wait for the next.
-const GATHERED: usize = 4 << 20;
+/// How much may be in flight before speakers wait, in multiples of what may be gathered in one turn.
+const IN_FLIGHT: usize = 4;
 /// What a message costs besides its bytes.
 const PER_MESSAGE: usize = 32;
 /// The longest name of a room, in bytes.
@@ -34,11 +34,13 @@ pub struct RoomLimits {
     pub rooms: usize,
     /// Members of one room, on all workers. Default 100,000.
     pub members: usize,
+    /// What is gathered in one turn for all rooms together, in bytes, before speakers wait for the next. Default 4 MiB.
+    pub gathered: usize,
 }
 
 impl Default for RoomLimits {
     fn default() -> RoomLimits {
-        RoomLimits { rooms: 100_000, members: 100_000 }
+        RoomLimits { rooms: 100_000, members: 100_000, gathered: 4 << 20 }
     }
 }
 
@@ -119,6 +121,7 @@ pub struct Rooms {
     rooms: Slab<Room>,
     listed: Vec<u32>,
     gathered: usize,
+    flights: Flights,
     outgoing: Vec<Vec<Remote>>,
     published: u64,
     delivered: u64,
@@ -134,6 +137,7 @@ impl Rooms {
             rooms: Slab::new(),
             listed: Vec::new(),
             gathered: 0,
+            flights: Flights::default(),
             outgoing: vec![Vec::new(); workers.max(1).into()],
             published: 0,
             delivered: 0,
@@ -174,9 +178,20 @@ impl Rooms {
         self.worker
     }
 
-    /// So much was said in this turn that the next speaker should wait.
+    /// So much was said in this turn, or is still on its way to other workers, that the next speaker should wait.
     pub(super) fn is_full(&self) -> bool {
-        self.gathered >= GATHERED
+        let most = self.limits.gathered;
+        self.gathered >= most || self.flights.bytes() >= most.saturating_mul(IN_FLIGHT)
+    }
+
+    /// Bytes that are on their way to members.
+    pub(super) fn held(&self) -> usize {
+        self.gathered + self.flights.bytes()
+    }
+
+    /// Another bound for what is gathered in one turn.
+    pub(super) fn set_gathered(&mut self, bytes: usize) {
+        self.limits.gathered = bytes;
     }
 
     pub(super) fn is_called(&self, seat: Seat, name: &str) -> bool {
@@ -264,18 +279,24 @@ impl Rooms {
                     self.outgoing[worker].push(Remote::Presence(room.name.clone(), room.total));
                 }
             }
-            if !room.gather.is_empty() {
-                let batch = Arc::new(room.gather.seal());
-                if room.home == self.worker {
-                    self.delivered += deliver(room, &batch, cx);
-                    for (worker, _) in room.away.iter().enumerate().filter(|(_, count)| **count > 0) {
-                        self.outgoing[worker].push(Remote::Deliver(room.name.clone(), batch.clone()));
-                    }
-                } else {
-                    self.outgoing[usize::from(room.home)].push(Remote::Publish(room.name.clone(), batch));
-                }
-            }
+            self.send(index, cx);
             self.drop_if_empty(index);
+        }
+    }
+
+    /// Sends on what was gathered in a room.
+    fn send<A: Service>(&mut self, index: u32, cx: &mut AppCx<'_, A>) {
+        let Some(room) = self.rooms.get_mut(index as usize).filter(|room| !room.gather.is_empty()) else {
+            return;
+        };
+        let batch = Arc::new(room.gather.seal(&self.flights));
+        if room.home == self.worker {
+            self.delivered += deliver(room, &batch, cx);
+            for (worker, _) in room.away.iter().enumerate().filter(|(_, count)| **count > 0) {
+                self.outgoing[worker].push(Remote::Deliver(room.name.clone(), batch.clone()));
+            }
+        } else {
+            self.outgoing[usize::from(room.home)].push(Remote::Publish(room.name.clone(), batch));
         }
     }
 
@@ -291,6 +312,9 @@ impl Rooms {
                 Remote::Left(name) => self.left_away(from, &name),
                 Remote::Publish(name, batch) => {
                     if let Some(index) = self.names.get(&name).copied() {
+                        if self.rooms[index as usize].gather.len() + batch.len() > self.limits.gathered {
+                            self.send(index, cx);
+                        }
                         let room = &mut self.rooms[index as usize];
                         room.gather.append(&batch);
                         self.gathered += PER_MESSAGE * batch.messages() + batch.len();

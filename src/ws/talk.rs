@@ -184,6 +184,11 @@ impl Talk {
         Sender { role, bits: self.bits, takeover: self.has(TAKEOVER) }
     }
 
+    /// Bytes held for what has come in part.
+    pub fn held(&self) -> usize {
+        self.assembler.held()
+    }
+
     /// Gives what it holds back to the desk.
     pub fn abandon(&mut self, desk: &mut Desk) {
         self.assembler.abandon(desk);

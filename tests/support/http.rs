@@ -8,7 +8,7 @@ use evenkeel::http::{
 };
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimListener, SimNet, World};
-use evenkeel::reactor::{CloseHow, Failure, Fault, Op, Part, Reactor, Settings};
+use evenkeel::reactor::{CloseHow, Failure, Fault, Op, Part, Reactor, Settings, TlsFault};
 use evenkeel::server::Worker;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -351,6 +351,10 @@ impl Subject for Http {
                 Hit::Fails(Op::Connect | Op::Handshake, _),
             ) => None,
 
+            // Nothing is missing: many clients say no goodbye.
+            (State::Fresh, Hit::Fails(Op::Read, Fault::Tls(TlsFault::Truncated))) => {
+                ended(Reason::PeerClosed, Normal, "")
+            }
             (State::Fresh, Hit::Fails(op @ (Op::Read | Op::Write), fault)) => {
                 ended(failed(op, fault), Reset, "")
             }
@@ -360,6 +364,9 @@ impl Subject for Http {
             // What was on its way when draining began is still answered.
             (State::Fresh, Hit::Drain) => ended(Reason::Drained, Normal, "200"),
 
+            (State::Idle, Hit::Fails(Op::Read, Fault::Tls(TlsFault::Truncated))) => {
+                ended(Reason::PeerClosed, Normal, "200")
+            }
             (State::Idle, Hit::Fails(op @ (Op::Read | Op::Write), fault)) => {
                 ended(failed(op, fault), Reset, "200")
             }

@@ -17,6 +17,7 @@ fn snapshot() -> MetricsSnapshot {
         tally,
         process: Process { cpu_seconds: 1.25, max_fds: Some(1024), ..Process::default() },
         max_connections: 10_000,
+        memory_held_bytes: 1 << 20,
         memory_budget_bytes: 1 << 30,
         log_lines_dropped: 2,
         reloads: Reloads { applied: 3, refused: 1, applied_at: 1_700_000_000 },

@@ -265,10 +265,11 @@ impl Assembler {
         self.partial.is_some()
     }
 
-    /// Bytes held for an unfinished message.
+    /// Bytes held: for an unfinished message, and by an inflater of its own.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.partial.as_ref().map_or(0, |p| p.buf.capacity())
+        let partial = self.partial.as_ref().map_or(0, |p| p.buf.capacity());
+        partial + self.inflater.as_ref().map_or(0, |_| Inflater::HELD)
     }
 
     /// Gives the buffer of an unfinished message back: the connection ends. Dropping the assembler frees it instead.

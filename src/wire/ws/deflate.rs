@@ -36,6 +36,9 @@ enum Fed<'a> {
 }
 
 impl Inflater {
+    /// Bytes that one holds, about: its window, and its tables.
+    pub const HELD: usize = 42 << 10;
+
     /// An inflater for messages made with a window of up to `2^bits` bytes; `bits` is brought into 9..=15 (a window
     /// of 8 bits is read with 9). With `takeover`, each message may refer to those before it.
     #[must_use]
@@ -150,17 +153,26 @@ impl Most {
 pub struct Deflater {
     inner: Compress,
     takeover: bool,
+    bits: u8,
 }
 
 impl Deflater {
+    /// Bytes that it holds, about: its window twice, and two tables of 64 KiB.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        (2 << self.bits) + (2 << self.bits.max(15)) + (128 << 10)
+    }
+
     /// A deflater of `level` (0 to 9; more is taken as 9) with a window of `2^bits` bytes. `None` unless `bits` is in
     /// 9..=15: zlib makes no raw stream with 8.
     #[must_use]
     pub fn new(level: u32, bits: u8, takeover: bool) -> Option<Self> {
         let level = Compression::new(level.min(9));
-        (9..=15)
-            .contains(&bits)
-            .then(|| Self { inner: Compress::new_with_window_bits(level, false, bits), takeover })
+        (9..=15).contains(&bits).then(|| Self {
+            inner: Compress::new_with_window_bits(level, false, bits),
+            takeover,
+            bits,
+        })
     }
 
     /// Appends the compressed payload of `message` to `out`, without the tail (7.2.1). Never empty.

@@ -1,0 +1,77 @@
+//! What is told of a connection's life: in the log, for those who are watched, and in counts.
+
+use super::app::{Note, Worker};
+use super::session::{STATES, Session};
+use crate::guard::Slow;
+use crate::observe::{DropPolicy, Handshake, Tally};
+use crate::reactor::{Event, Fault, Op, Peer, Phase, TlsFault, Token};
+use crate::{tcp, ws};
+
+impl Worker {
+    /// A session's state, to be handed to [`lived`](Self::lived) after a call: none unless its life is written.
+    #[inline]
+    pub(super) fn before(&self, session: &Session, peer: &Peer) -> Option<usize> {
+        self.lifecycle.wants(peer).then(|| session.state(Phase::Open)).flatten()
+    }
+
+    /// A call is over: writes the state that it led to.
+    #[cold]
+    pub(super) fn lived(&self, before: usize, now: &Session, token: Token, peer: &Peer) {
+        let Some(now) = now.state(Phase::Open).filter(|now| *now != before) else { return };
+        self.lifecycle.note(token, peer, format_args!("{} -> {}", STATES[before], STATES[now]));
+    }
+
+    /// A connection was accepted or connected, and TLS agreed where there is TLS; or an operation failed.
+    pub(super) fn heard(&mut self, event: &Event<Note>, secure: bool, token: Token, peer: &Peer) {
+        match event {
+            Event::Open => {
+                if secure {
+                    self.publisher.tally.handshake(Handshake::Done);
+                }
+                self.lifecycle.note(
+                    token,
+                    peer,
+                    format_args!("open{}", if secure { " over TLS" } else { "" }),
+                );
+            }
+            Event::Failed(failure) => {
+                if failure.op == Op::Handshake {
+                    self.publisher.tally.handshake(handshake(failure.fault));
+                }
+                let name = failure.fault.name();
+                self.lifecycle.note(token, peer, format_args!("{:?} failed: {name}", failure.op));
+            }
+            Event::Eof | Event::Drained | Event::Timeout(_) | Event::Drain | Event::Note(..) => {}
+        }
+    }
+}
+
+/// How a handshake that did not end well is counted.
+fn handshake(fault: Fault) -> Handshake {
+    match fault {
+        Fault::Tls(TlsFault::NotTls) => Handshake::NotTls,
+        Fault::Tls(TlsFault::Alert | TlsFault::Protocol | TlsFault::Certificate) => Handshake::Failed,
+        Fault::TimedOut => Handshake::TimedOut,
+        Fault::Tls(TlsFault::Truncated) | Fault::Reset | Fault::BrokenPipe => Handshake::PeerLeft,
+        Fault::Refused | Fault::Unreachable | Fault::Exhausted | Fault::Truncated | Fault::Other => {
+            Handshake::Failed
+        }
+    }
+}
+
+/// What rooms, WebSockets and raw TCP have counted.
+pub(super) fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
+    let (talk, lines, rooms) = (ws.counters(), tcp.counters(), ws.rooms());
+    (tally.ws_messages_in, tally.ws_messages_out) = (talk.messages_in, talk.messages_out);
+    (tally.ws_bytes_in, tally.ws_bytes_out) = (talk.bytes_in, talk.bytes_out);
+    (tally.rooms, tally.room_members) = (rooms.count() as u64, rooms.seated() as u64);
+    let lost = |slow: Slow| talk.lost[slow as usize] + lines.lost[slow as usize];
+    for (drop, count) in [
+        (DropPolicy::Close, talk.too_slow + lines.too_slow),
+        (DropPolicy::Oldest, lost(Slow::DropOldest)),
+        (DropPolicy::Newest, lost(Slow::DropNewest)),
+        (DropPolicy::Latest, lost(Slow::Latest)),
+    ] {
+        tally.drops[drop as usize] = count;
+    }
+}
