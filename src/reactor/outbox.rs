@@ -60,9 +60,20 @@ impl Part {
     }
 }
 
+/// From this length on, what goes back as it came is not copied.
+const LENT: usize = 4096;
+/// The longest head of what goes back as it came.
+const HEAD: usize = 16;
+
 /// One turn's output of the connection that is being run: there is one cork per reactor.
 #[derive(Debug, Default)]
 pub struct Cork {
+    /// Where in memory what is being shown lies, and how long it is: told from anything else by its address.
+    shown: (usize, usize),
+    /// The part of it that goes back as it came, before all else; empty if there is none.
+    lent: Range<usize>,
+    /// What is to be written over the beginning of `lent`.
+    head: ([u8; HEAD], usize),
     bytes: Vec<u8>,
     /// Each part comes behind the bytes up to its offset.
     parts: Vec<(usize, Part)>,
@@ -86,14 +97,43 @@ impl Cork {
         self.parts.push((self.bytes.len(), part));
     }
 
+    /// Appends `head`, which is short, and `bytes`. If they are part of what is being shown, and nothing else is in the cork, they
+    /// are not copied but leave from where they lie, and the head is written over what stands before them: both must have been read
+    /// for the last time, and be taken from the input before the call ends.
+    pub fn send_back(&mut self, head: &[u8], bytes: &[u8]) {
+        let at = (bytes.as_ptr() as usize).wrapping_sub(self.shown.0);
+        let within = at < self.shown.1 && bytes.len() <= self.shown.1 - at;
+        if bytes.len() < LENT || !within || head.len() > HEAD.min(at) || !self.is_empty() {
+            self.bytes.extend_from_slice(head);
+            return self.bytes.extend_from_slice(bytes);
+        }
+        self.lent = at - head.len()..at + bytes.len();
+        self.head.0[..head.len()].copy_from_slice(head);
+        self.head.1 = head.len();
+    }
+
+    /// These bytes are about to be shown to the session.
+    pub(super) fn shows(&mut self, bytes: &[u8]) {
+        self.shown = (bytes.as_ptr() as usize, bytes.len());
+    }
+
+    /// The session has seen them: what leaves from there gets its head.
+    pub(super) fn has_shown(&mut self, buffer: &mut [u8]) {
+        self.shown = (0, 0);
+        if !self.lent.is_empty() {
+            let (head, len) = self.head;
+            buffer[self.lent.clone()][..len].copy_from_slice(&head[..len]);
+        }
+    }
+
     /// Nothing is in it.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.parts.is_empty()
+        self.bytes.is_empty() && self.parts.is_empty() && self.lent.is_empty()
     }
 
     /// Bytes in memory.
     pub fn memory(&self) -> usize {
-        self.bytes.len() + self.part_memory
+        self.lent.len() + self.bytes.len() + self.part_memory
     }
 
     /// A file is in it.
@@ -101,9 +141,13 @@ impl Cork {
         self.files > 0
     }
 
-    /// All of it, if it is plain bytes: the common case.
-    pub fn plain(&self) -> Option<&[u8]> {
-        self.parts.is_empty().then_some(self.bytes.as_slice())
+    /// All of it, if it is plain bytes in one place: the common case. `shown` is the buffer that was shown.
+    pub fn plain<'a>(&'a self, shown: &'a [u8]) -> Option<&'a [u8]> {
+        match (self.parts.is_empty(), self.lent.is_empty()) {
+            (true, true) => Some(&self.bytes),
+            (true, false) if self.bytes.is_empty() => shown.get(self.lent.clone()),
+            (true | false, true | false) => None,
+        }
     }
 
     /// Runs of bytes, each with the part behind it.
@@ -118,9 +162,13 @@ impl Cork {
         out
     }
 
-    /// The pieces up to the first file, or as many as fit; says whether more follows.
-    pub fn gather<'a>(&'a self, out: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, bool) {
+    /// The pieces up to the first file, or as many as fit; says whether more follows. `shown` is the buffer that was shown.
+    pub fn gather<'a>(&'a self, shown: &'a [u8], out: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, bool) {
         let (mut n, mut from) = (0, 0);
+        if !self.lent.is_empty() {
+            out[0] = IoSlice::new(&shown[self.lent.clone()]);
+            n = 1;
+        }
         for (at, part) in &self.parts {
             if *at > from {
                 out[n] = IoSlice::new(&self.bytes[from..*at]);
@@ -142,8 +190,12 @@ impl Cork {
         (n, false)
     }
 
-    /// Moves what is behind the first `sent` bytes to an outbox, and empties the cork.
-    pub fn spill(&mut self, mut sent: usize, outbox: &mut Outbox, pool: &mut BufferPool) {
+    /// Moves what is behind the first `sent` bytes to an outbox, and empties the cork. `shown` is the buffer that was shown.
+    pub fn spill(&mut self, mut sent: usize, shown: &[u8], outbox: &mut Outbox, pool: &mut BufferPool) {
+        let lent = &shown[self.lent.clone()];
+        let skip = sent.min(lent.len());
+        outbox.push_bytes(&lent[skip..], pool);
+        sent -= skip;
         let mut from = 0;
         for (at, mut part) in self.parts.drain(..) {
             let run = &self.bytes[from..at];
@@ -162,6 +214,7 @@ impl Cork {
 
     /// A point to go back to with [`rewind`](Self::rewind).
     pub fn mark(&self) -> (usize, usize) {
+        debug_assert!(self.lent.is_empty(), "what was lent cannot be taken back");
         (self.bytes.len(), self.parts.len())
     }
 
@@ -181,6 +234,7 @@ impl Cork {
         self.bytes.clear();
         self.bytes.shrink_to(4 * LARGEST);
         self.parts.clear();
+        self.lent = 0..0;
         (self.part_memory, self.files) = (0, 0);
     }
 }
@@ -487,7 +541,7 @@ mod tests {
             cork.push(Part::Static(b""));
             cork.bytes_mut().extend_from_slice(b"three");
             assert_eq!(cork.memory(), whole.len());
-            cork.spill(sent, &mut outbox, &mut pool);
+            cork.spill(sent, &[], &mut outbox, &mut pool);
             assert!(cork.is_empty() && cork.memory() == 0);
             assert_eq!(
                 (memory_of(&outbox).as_slice(), outbox.memory()),
@@ -496,6 +550,52 @@ mod tests {
             outbox.clear(&mut pool);
             assert_eq!(pool.lent(), 0);
         }
+    }
+
+    #[test]
+    fn what_goes_back_as_it_came_leaves_from_where_it_lies_with_its_head_before_all_else() {
+        let mut shown: Vec<u8> = (0..3 * LENT).map(|n| n as u8).collect();
+        let mut whole = b"head".to_vec();
+        whole.extend_from_slice(&shown[8..8 + LENT]);
+        whole.extend_from_slice(b"andmoreshared");
+        for sent in (0..20).chain(LENT - 1..=whole.len()) {
+            let (mut cork, mut outbox, mut pool) =
+                (Cork::default(), Outbox::default(), BufferPool::default());
+            cork.shows(&shown);
+            cork.send_back(b"head", &shown[8..8 + LENT]);
+            assert_eq!((cork.memory(), cork.bytes.len()), (4 + LENT, 0));
+            cork.has_shown(&mut shown);
+            assert_eq!(cork.plain(&shown), Some(&whole[..4 + LENT]));
+            cork.bytes_mut().extend_from_slice(b"and");
+            cork.send_back(b"more", b"shared");
+            assert_eq!((cork.plain(&shown), cork.memory()), (None, whole.len()));
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let (n, more) = cork.gather(&shown, &mut slices);
+            let gathered: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert!(gathered == whole && !more);
+            cork.spill(sent, &shown, &mut outbox, &mut pool);
+            assert!(cork.is_empty() && cork.memory() == 0);
+            assert!(memory_of(&outbox) == whole[sent..]);
+            outbox.clear(&mut pool);
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_or_short_or_comes_second_is_copied() {
+        let (mut shown, other) = (vec![7; 4 * LENT], vec![7; 4 * LENT]);
+        for bytes in [&other[8..8 + LENT], &shown[8..7 + LENT], &shown[3..3 + LENT]] {
+            let mut cork = Cork::default();
+            cork.shows(&shown);
+            cork.send_back(b"head", bytes);
+            assert_eq!((cork.bytes.len(), cork.memory()), (4 + bytes.len(), 4 + bytes.len()));
+        }
+        let mut cork = Cork::default();
+        cork.shows(&shown[..2 * LENT]);
+        cork.send_back(b"head", &shown[LENT + 1..2 * LENT + 1]);
+        cork.send_back(b"head", &shown[LENT..2 * LENT]);
+        assert_eq!(cork.bytes.len(), 2 * (4 + LENT), "the first lay partly outside, the second came second");
+        cork.has_shown(&mut shown);
+        assert!(shown == other, "no head was written anywhere");
     }
 
     #[test]

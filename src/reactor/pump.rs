@@ -211,7 +211,9 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     pub(super) fn show_scratch(&mut self, token: Token, n: usize) {
         let Some(Some(session)) = self.sessions.get_mut(token.index()) else { return };
-        let mut input = Input::new(&mut self.scratch[..n]);
+        let shown = &mut self.scratch[..n];
+        self.core.cork.shows(shown);
+        let mut input = Input::new(shown);
         let mut cx = Cx { me: token, core: &mut self.core, host: &mut self.net };
         let step = session.on_data(&mut input, &mut self.app, &mut cx);
         let rest = input.bytes();
@@ -222,6 +224,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             buffer.append(rest);
             port.inbox = Some(buffer);
         }
+        self.core.cork.has_shown(&mut self.scratch);
         self.after_callback(token, step);
     }
 
@@ -279,7 +282,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             && port.tls.is_none()
             && let Some(Some(stream)) = self.streams.get_mut(token.index())
         {
-            match write_cork(&mut self.net, stream, &core.cork) {
+            match write_cork(&mut self.net, stream, &core.cork, &self.scratch) {
                 Io::Done(n) => sent = n,
                 Io::WouldBlock => port.ready.clear(Ready::WRITABLE),
                 Io::Fault(fault) => {
@@ -290,7 +293,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             }
             core.counters.writes += 1;
             core.counters.bytes_out += sent as u64;
-            if core.cork.plain().is_some_and(|bytes| bytes.len() == sent) {
+            if core.cork.plain(&self.scratch).is_some_and(|bytes| bytes.len() == sent) {
                 core.cork.clear();
                 if port.flags.has(Flags::HELD) {
                     core.enqueue(token);
@@ -305,7 +308,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             sent = 0;
         }
         let outbox = Core::<A>::outbox(port, &mut core.spare_outboxes, core.now);
-        core.cork.spill(sent, outbox, &mut core.pool);
+        core.cork.spill(sent, &self.scratch, outbox, &mut core.pool);
         if outbox.memory() > core.settings.hard_cap {
             self.close_now(token, PortReason::OutboxOverflow.into(), CloseHow::Reset);
             return Ok(());
@@ -418,12 +421,12 @@ impl<A: App, N: Net> Reactor<A, N> {
 }
 
 /// One system call's worth of the cork: all of it, but for what stands behind a file.
-fn write_cork<N: Net>(net: &mut N, stream: &mut N::Stream, cork: &Cork) -> Io {
-    if let Some(bytes) = cork.plain() {
+fn write_cork<N: Net>(net: &mut N, stream: &mut N::Stream, cork: &Cork, shown: &[u8]) -> Io {
+    if let Some(bytes) = cork.plain(shown) {
         return net.write(stream, &[IoSlice::new(bytes)], false);
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    match cork.gather(&mut slices) {
+    match cork.gather(shown, &mut slices) {
         // A file stands first.
         (0, _) => Io::Done(0),
         (n, more) => net.write(stream, &slices[..n], more),

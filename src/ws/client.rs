@@ -336,7 +336,7 @@ impl Inner {
         while cx.pressure() == Pressure::Low {
             let Some(message) = self.outgoing.queue.pop() else { break };
             let (cork, host) = cx.output();
-            sender.message(message.as_message(), &mut self.outgoing.own, codecs, host, cork.bytes_mut());
+            sender.message(message.as_message(), &mut self.outgoing.own, codecs, host, cork);
         }
         Step::Continue
     }

@@ -259,7 +259,7 @@ fn say<A: App>(
         false => &mut none,
     };
     let (cork, host) = cx.output();
-    sender.message(message, own, &mut shared.codecs, host, cork.bytes_mut());
+    sender.message(message, own, &mut shared.codecs, host, cork);
     shared.counters.messages_out += 1;
     shared.counters.bytes_out += message.bytes().len() as u64;
 }

@@ -129,7 +129,7 @@ impl Peer<'_> {
                 true => &mut self.extra.get_or_insert_default().own,
                 false => &mut none,
             };
-            self.sender.message(message, own, &mut self.shared.codecs, self.host, self.cork.bytes_mut());
+            self.sender.message(message, own, &mut self.shared.codecs, self.host, self.cork);
             self.shared.counters.messages_out += 1;
         }
     }

@@ -6,6 +6,7 @@
 use super::fault::{Hit, State, Verdict, verdict};
 use super::handler::Message;
 use crate::observe::Reason;
+use crate::reactor::outbox::Cork;
 use crate::reactor::{App, Close, Cx, Host, Input, Millis, Pressure, Step, Timer};
 use crate::wire::ws::close::{self, Code};
 use crate::wire::ws::frame::{self, Header, Opcode};
@@ -95,10 +96,11 @@ impl Sender {
         own: &mut Option<Box<Deflater>>,
         codecs: &mut Codecs,
         host: &mut dyn Host,
-        out: &mut Vec<u8>,
+        cork: &mut Cork,
     ) {
         let (opcode, payload) = message.parts();
         let mask = self.mask(host);
+        let out = cork.bytes_mut();
         if self.bits > 0 {
             codecs.scratch.clear();
             let terms = (self.bits, self.takeover);
@@ -106,7 +108,15 @@ impl Sender {
                 return emit(opcode, true, mask, &codecs.scratch, out);
             }
         }
-        emit(opcode, false, mask, payload, out);
+        match (mask, Header::new(opcode, true, false, None, payload.len() as u64)) {
+            // An echo is not copied: its head is shorter than the masked one that stands before it.
+            (None, Ok(header)) => {
+                let mut head = [0; frame::MAX_HEADER];
+                let len = frame::emit_into(&header, &mut head);
+                cork.send_back(&head[..len], payload);
+            }
+            (Some(_), _) | (None, Err(_)) => emit(opcode, false, mask, payload, out),
+        }
     }
 
     /// Appends a control frame; `payload` is at most 125 bytes.

@@ -103,7 +103,7 @@ impl Harness {
             ticket: &ticket,
         };
         assert!(matches!(handler.handle(&request, reply).0, Kind::Sent));
-        let plain = cork.plain().is_some();
+        let plain = cork.plain(&[]).is_some();
         let bytes = flatten(&cork, &mut self.world);
         let answered = take_apart(&bytes, plain);
         assert_eq!(answered.status, sent.status);

@@ -152,7 +152,7 @@ impl Link<'_> {
 
     fn emit(&mut self, message: Message<'_>) {
         let own = &mut self.outgoing.own;
-        self.sender.message(message, own, self.codecs, self.host, self.cork.bytes_mut());
+        self.sender.message(message, own, self.codecs, self.host, self.cork);
     }
 }
 
