@@ -1,7 +1,8 @@
 //! The client of `ws::client` under a fuzzing server such as Autobahn's: it asks how many cases there are, runs each as an echo,
 //! and has the report written. Build it with `--no-default-features --features ws`.
 //!
-//! usage: `autobahn_client 127.0.0.1:9001 [first [last]]`
+//! usage: `autobahn_client 127.0.0.1:9001 [first [last [takeover]]]`; with the last word its deflater keeps its window from message
+//! to message where the server lets it, and the cases that want it not to (13.2, 13.5, 13.6) are not run.
 
 use evenkeel::observe::Reason;
 use evenkeel::reactor::*;
@@ -21,15 +22,20 @@ struct Suite {
     tell: Sender<usize>,
     next: usize,
     last: usize,
+    takeover: bool,
     reported: bool,
 }
 
 impl Suite {
     fn dial(&self, path: &str) -> Result<Asking, Box<dyn std::error::Error>> {
         let mut options = Options::new(Target::Tcp(self.server), &self.server.to_string(), path);
-        // The suite's longest message is of 16 MiB, and some are said in more frames than bytes.
+        // The suite's longest message is of 16 MiB.
         options.limits = Limits { frame: 32 << 20, message: 32 << 20, ..Limits::default() };
-        options.deflate = Some(DeflateOffer { client_bits: Some(None), ..DeflateOffer::default() });
+        options.deflate = Some(DeflateOffer {
+            client_no_takeover: !self.takeover,
+            client_bits: Some(None),
+            ..DeflateOffer::default()
+        });
         let handler = Echo { counts: path == "/getCaseCount", tell: self.tell.clone() };
         let client = Client::new(options, Box::new(handler)).map_err(|_| "the path is no path")?;
         Ok(Asking(client))
@@ -58,8 +64,11 @@ impl Handler for Echo {
     fn change(&mut self, change: Change<'_>, link: &mut Link<'_>) {
         match change {
             Change::Lost(_) => link.close(Code::NORMAL, ""),
-            Change::Connecting | Change::Open(_) | Change::Closing(_) | Change::Waiting(_) | Change::Ended(_) => {
-            }
+            Change::Connecting
+            | Change::Open(_)
+            | Change::Closing(_)
+            | Change::Waiting(_)
+            | Change::Ended(_) => {}
         }
     }
 
@@ -123,9 +132,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (tell, count) = channel();
     let hub = Hub::new(0, 1, RoomLimits::default());
     let (next, last) = (number(1, 1)?, number(2, usize::MAX)?);
-    let suite = Suite { hub, server, count, tell, next, last, reported: false };
+    let takeover = words.get(3).is_some_and(|word| word == "takeover");
+    let suite = Suite { hub, server, count, tell, next, last, takeover, reported: false };
     let first = suite.dial("/getCaseCount")?;
-    let mut reactor = Reactor::new(suite, OsNet::new()?, Settings::default());
+    // A message that is sent is held as a whole until the server takes it.
+    let settings = Settings { hard_cap: 64 << 20, ..Settings::default() };
+    let mut reactor = Reactor::new(suite, OsNet::new()?, settings);
     reactor.with_app(|_, cx| cx.spawn(first)).map_err(|_| "no room for a connection")?;
     reactor.run()?;
     println!("{} cases asked for", reactor.app().next - 1);

@@ -41,12 +41,12 @@ pub fn run(data: &[u8]) {
             5 => {
                 assert_eq!(cork.memory(), corked.len());
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                let (pieces, more) = cork.gather(&mut slices);
+                let (pieces, more) = cork.gather(&[], &mut slices);
                 let seen: Vec<u8> = slices[..pieces].iter().flat_map(|slice| slice.to_vec()).collect();
                 assert!(corked.starts_with(&seen) && (more || seen == corked));
                 // Only if nothing else waits may a beginning have left directly.
                 let sent = if outbox.is_empty() { n.min(seen.len()) } else { 0 };
-                cork.spill(sent, &mut outbox, &mut pool);
+                cork.spill(sent, &[], &mut outbox, &mut pool);
                 naive.extend(&corked[sent..]);
                 corked.clear();
                 assert!(cork.is_empty());

@@ -140,6 +140,7 @@ pub struct Tally {
     /// The reactor's own counts.
     pub reactor: Counters,
     // Gauges: how it is now.
+    /// Each room once: counted at its home.
     pub rooms: u64,
     pub room_members: u64,
     pub timers: u64,

@@ -64,7 +64,7 @@ pub(super) fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
     let (talk, lines, rooms) = (ws.counters(), tcp.counters(), ws.rooms());
     (tally.ws_messages_in, tally.ws_messages_out) = (talk.messages_in, talk.messages_out);
     (tally.ws_bytes_in, tally.ws_bytes_out) = (talk.bytes_in, talk.bytes_out);
-    (tally.rooms, tally.room_members) = (rooms.count() as u64, rooms.seated() as u64);
+    (tally.rooms, tally.room_members) = (rooms.at_home() as u64, rooms.seated() as u64);
     let lost = |slow: Slow| talk.lost[slow as usize] + lines.lost[slow as usize];
     for (drop, count) in [
         (DropPolicy::Close, talk.too_slow + lines.too_slow),

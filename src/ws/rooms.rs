@@ -149,6 +149,11 @@ impl Rooms {
         self.rooms.len()
     }
 
+    /// How many rooms with members are at home on this worker: over all workers, each room once.
+    pub fn at_home(&self) -> usize {
+        self.rooms.iter().filter(|(_, room)| room.home == self.worker && room.total > 0).count()
+    }
+
     /// How many places are taken on this worker, in all rooms.
     pub fn seated(&self) -> usize {
         self.rooms.iter().map(|(_, room)| room.seats.len()).sum()

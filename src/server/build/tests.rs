@@ -1,9 +1,10 @@
 //! Settings whose effect takes longer than a test may: in a simulated world.
 
 use super::super::app::{Role, Worker};
+use super::super::record::Record;
 use super::super::settings::{Action, PathPattern, Respond, Route};
 use super::*;
-use crate::observe::{Format, Reason};
+use crate::observe::Reason;
 use crate::reactor::net::sim::{Script, SimId, SimListener, SimNet};
 use crate::reactor::{ListenerId, Net, Reactor};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ fn world(change: impl FnOnce(&mut Config)) -> World {
     let mut net = SimNet::new(1);
     let listener = net.listen();
     let protocols = Protocols::new(&config, &shared, 0, 1).unwrap();
-    let worker = Worker::new(protocols, &shared, 0, Format::Off, [0; 32]).recording();
+    let worker = Worker::new(protocols, &shared, 0, Record::new(None, None, [0; 32])).recording();
     let mut reactor = Reactor::new(worker, net, reactor_settings(&config));
     let id: ListenerId = reactor.add_listener(listener).unwrap();
     reactor.app_mut().roles.push((id, Role::Http));

@@ -182,9 +182,11 @@ pub struct Websocket {
     pub ping_interval: Duration,
     /// How long its pong may take. Default 10 s.
     pub ping_timeout: Duration,
-    /// Largest message in bytes, after inflating: 1 byte to 1 GiB, over it close code 1009. Default 1 MiB.
+    /// Largest message in bytes, after inflating: 1 byte to 1 GiB, over it close code 1009. Default 1 MiB: what one connection
+    /// can make us hold. (Autobahn's group 9 says up to 16 MiB at once, and wants `32MiB`.)
     pub message_size: usize,
-    /// Whether permessage-deflate (RFC 7692) is agreed to. Default true.
+    /// Whether permessage-deflate (RFC 7692) is agreed to. Default true. What is said in a room goes out as it is in any case: it is
+    /// encoded once for all members, and not each of them has agreed (RFC 7692, 6 leaves it to the sender, message by message).
     pub deflate: bool,
     /// Values of `origin` that may connect, as `https://example.org`, lower case; others get 403. Empty: any, also none.
     pub origins: Arc<[Box<str>]>,

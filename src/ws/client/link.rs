@@ -123,7 +123,9 @@ impl Link<'_> {
         self.open
     }
 
-    /// Sends a message, or queues it. False if it was not taken: the queue is full.
+    /// Sends a message, or queues it. False if it was not taken: the queue is full. A message longer than the reactor's
+    /// [`hard_cap`](crate::reactor::Settings::hard_cap) (4 MiB) ends the connection, if the server does not take it at once: who sends
+    /// longer ones raises it.
     pub fn send(&mut self, message: Message<'_>) -> bool {
         let waits = !self.outgoing.queue.is_empty() || self.backlog + self.cork.memory() >= WATER;
         if self.open && !waits {
