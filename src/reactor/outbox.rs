@@ -4,7 +4,11 @@
 //! 2. [`Outbox::memory`] counts what a peer that does not read makes us hold; files are not memory.
 //! 3. An empty outbox holds no buffer.
 
-use super::buffer::{Buffer, BufferPool, LARGEST};
+mod cork;
+
+pub use cork::Cork;
+
+use super::buffer::{Buffer, BufferPool};
 use super::net::FileHandle;
 use super::token::Millis;
 use std::collections::VecDeque;
@@ -57,185 +61,6 @@ impl Part {
             Part::Static(bytes) => *bytes = &bytes[n as usize..],
             Part::File(_, range) => range.start += n,
         }
-    }
-}
-
-/// From this length on, what goes back as it came is not copied.
-const LENT: usize = 4096;
-/// The longest head of what goes back as it came.
-const HEAD: usize = 16;
-
-/// One turn's output of the connection that is being run: there is one cork per reactor.
-#[derive(Debug, Default)]
-pub struct Cork {
-    /// Where in memory what is being shown lies, and how long it is: told from anything else by its address.
-    shown: (usize, usize),
-    /// The part of it that goes back as it came, before all else; empty if there is none.
-    lent: Range<usize>,
-    /// What is to be written over the beginning of `lent`.
-    head: ([u8; HEAD], usize),
-    bytes: Vec<u8>,
-    /// Each part comes behind the bytes up to its offset.
-    parts: Vec<(usize, Part)>,
-    part_memory: usize,
-    files: usize,
-}
-
-impl Cork {
-    /// Bytes to be copied.
-    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
-    }
-
-    /// Appends a piece. An empty one is dropped.
-    pub fn push(&mut self, part: Part) {
-        match part.len() {
-            0 => return,
-            len if part.bytes().is_some() => self.part_memory += len as usize,
-            _ => self.files += 1,
-        }
-        self.parts.push((self.bytes.len(), part));
-    }
-
-    /// Appends `head`, which is short, and `bytes`. If they are part of what is being shown, and nothing else is in the cork, they
-    /// are not copied but leave from where they lie, and the head is written over what stands before them: both must have been read
-    /// for the last time, and be taken from the input before the call ends.
-    pub fn send_back(&mut self, head: &[u8], bytes: &[u8]) {
-        let at = (bytes.as_ptr() as usize).wrapping_sub(self.shown.0);
-        let within = at < self.shown.1 && bytes.len() <= self.shown.1 - at;
-        if bytes.len() < LENT || !within || head.len() > HEAD.min(at) || !self.is_empty() {
-            self.bytes.extend_from_slice(head);
-            return self.bytes.extend_from_slice(bytes);
-        }
-        self.lent = at - head.len()..at + bytes.len();
-        self.head.0[..head.len()].copy_from_slice(head);
-        self.head.1 = head.len();
-    }
-
-    /// These bytes are about to be shown to the session.
-    pub(super) fn shows(&mut self, bytes: &[u8]) {
-        self.shown = (bytes.as_ptr() as usize, bytes.len());
-    }
-
-    /// The session has seen them: what leaves from there gets its head.
-    pub(super) fn has_shown(&mut self, buffer: &mut [u8]) {
-        self.shown = (0, 0);
-        if !self.lent.is_empty() {
-            let (head, len) = self.head;
-            buffer[self.lent.clone()][..len].copy_from_slice(&head[..len]);
-        }
-    }
-
-    /// Nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.parts.is_empty() && self.lent.is_empty()
-    }
-
-    /// Bytes in memory.
-    pub fn memory(&self) -> usize {
-        self.lent.len() + self.bytes.len() + self.part_memory
-    }
-
-    /// A file is in it.
-    pub fn has_file(&self) -> bool {
-        self.files > 0
-    }
-
-    /// All of it, if it is plain bytes in one place: the common case. `shown` is the buffer that was shown.
-    pub fn plain<'a>(&'a self, shown: &'a [u8]) -> Option<&'a [u8]> {
-        match (self.parts.is_empty(), self.lent.is_empty()) {
-            (true, true) => Some(&self.bytes),
-            (true, false) if self.bytes.is_empty() => shown.get(self.lent.clone()),
-            (true | false, true | false) => None,
-        }
-    }
-
-    /// Runs of bytes, each with the part behind it.
-    #[cfg(test)]
-    pub(crate) fn pieces(&self) -> Vec<(&[u8], Option<&Part>)> {
-        let (mut from, mut out) = (0, Vec::new());
-        for (at, part) in &self.parts {
-            out.push((&self.bytes[from..*at], Some(part)));
-            from = *at;
-        }
-        out.push((&self.bytes[from..], None));
-        out
-    }
-
-    /// The pieces up to the first file, or as many as fit; says whether more follows. `shown` is the buffer that was shown.
-    pub fn gather<'a>(&'a self, shown: &'a [u8], out: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, bool) {
-        let (mut n, mut from) = (0, 0);
-        if !self.lent.is_empty() {
-            out[0] = IoSlice::new(&shown[self.lent.clone()]);
-            n = 1;
-        }
-        for (at, part) in &self.parts {
-            if *at > from {
-                out[n] = IoSlice::new(&self.bytes[from..*at]);
-                (n, from) = (n + 1, *at);
-            }
-            match part.bytes() {
-                Some(bytes) if n < MAX_SLICES => out[n] = IoSlice::new(bytes),
-                _ => return (n, true),
-            }
-            n += 1;
-            if n + 1 >= MAX_SLICES {
-                return (n, true);
-            }
-        }
-        if from < self.bytes.len() {
-            out[n] = IoSlice::new(&self.bytes[from..]);
-            n += 1;
-        }
-        (n, false)
-    }
-
-    /// Moves what is behind the first `sent` bytes to an outbox, and empties the cork. `shown` is the buffer that was shown.
-    pub fn spill(&mut self, mut sent: usize, shown: &[u8], outbox: &mut Outbox, pool: &mut BufferPool) {
-        let lent = &shown[self.lent.clone()];
-        let skip = sent.min(lent.len());
-        outbox.push_bytes(&lent[skip..], pool);
-        sent -= skip;
-        let mut from = 0;
-        for (at, mut part) in self.parts.drain(..) {
-            let run = &self.bytes[from..at];
-            let skip = sent.min(run.len());
-            outbox.push_bytes(&run[skip..], pool);
-            (sent, from) = (sent - skip, at);
-            let skip = (sent as u64).min(part.len());
-            part.skip(skip);
-            sent -= skip as usize;
-            outbox.push(part);
-        }
-        let run = &self.bytes[from..];
-        outbox.push_bytes(&run[sent.min(run.len())..], pool);
-        self.clear();
-    }
-
-    /// A point to go back to with [`rewind`](Self::rewind).
-    pub fn mark(&self) -> (usize, usize) {
-        debug_assert!(self.lent.is_empty(), "what was lent cannot be taken back");
-        (self.bytes.len(), self.parts.len())
-    }
-
-    /// Throws away what was put in since the mark.
-    pub fn rewind(&mut self, (bytes, parts): (usize, usize)) {
-        self.bytes.truncate(bytes);
-        for (_, part) in self.parts.drain(parts..) {
-            match part.bytes() {
-                Some(bytes) => self.part_memory -= bytes.len(),
-                None => self.files -= 1,
-            }
-        }
-    }
-
-    /// Throws everything away. A cork that grew large gives its memory back.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(4 * LARGEST);
-        self.parts.clear();
-        self.lent = 0..0;
-        (self.part_memory, self.files) = (0, 0);
     }
 }
 
@@ -519,6 +344,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use super::cork::LENT;
     use super::*;
 
     fn memory_of(outbox: &Outbox) -> Vec<u8> {
@@ -563,7 +389,7 @@ mod tests {
                 (Cork::default(), Outbox::default(), BufferPool::default());
             cork.shows(&shown);
             cork.send_back(b"head", &shown[8..8 + LENT]);
-            assert_eq!((cork.memory(), cork.bytes.len()), (4 + LENT, 0));
+            assert_eq!((cork.memory(), cork.bytes_mut().len()), (4 + LENT, 0));
             cork.has_shown(&mut shown);
             assert_eq!(cork.plain(&shown), Some(&whole[..4 + LENT]));
             cork.bytes_mut().extend_from_slice(b"and");
@@ -587,13 +413,17 @@ mod tests {
             let mut cork = Cork::default();
             cork.shows(&shown);
             cork.send_back(b"head", bytes);
-            assert_eq!((cork.bytes.len(), cork.memory()), (4 + bytes.len(), 4 + bytes.len()));
+            assert_eq!((cork.bytes_mut().len(), cork.memory()), (4 + bytes.len(), 4 + bytes.len()));
         }
         let mut cork = Cork::default();
         cork.shows(&shown[..2 * LENT]);
         cork.send_back(b"head", &shown[LENT + 1..2 * LENT + 1]);
         cork.send_back(b"head", &shown[LENT..2 * LENT]);
-        assert_eq!(cork.bytes.len(), 2 * (4 + LENT), "the first lay partly outside, the second came second");
+        assert_eq!(
+            cork.bytes_mut().len(),
+            2 * (4 + LENT),
+            "the first lay partly outside, the second came second"
+        );
         cork.has_shown(&mut shown);
         assert!(shown == other, "no head was written anywhere");
     }
