@@ -407,6 +407,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lent_is_taken_back_to_the_mark_and_no_head_is_written() {
+        let (mut shown, before) = (vec![7; 2 * LENT], vec![7; 2 * LENT]);
+        let mut cork = Cork::default();
+        cork.shows(&shown);
+        let mark = cork.mark();
+        cork.send_back(b"head", &shown[8..8 + LENT]);
+        cork.rewind(mark);
+        cork.has_shown(&mut shown);
+        assert!(cork.is_empty() && shown == before);
+    }
+
+    #[test]
     fn what_is_not_shown_or_short_or_comes_second_is_copied() {
         let (mut shown, other) = (vec![7; 4 * LENT], vec![7; 4 * LENT]);
         for bytes in [&other[8..8 + LENT], &shown[8..7 + LENT], &shown[3..3 + LENT]] {

@@ -165,6 +165,8 @@ impl Cork {
 
     /// Throws away what was put in since the mark.
     pub fn rewind(&mut self, (bytes, parts): (usize, usize)) {
+        // Nothing was lent at the mark.
+        self.lent = 0..0;
         self.bytes.truncate(bytes);
         for (_, part) in self.parts.drain(parts..) {
             match part.bytes() {
