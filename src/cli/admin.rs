@@ -76,8 +76,7 @@ pub(super) fn reload(options: &Options, world: &mut World<'_>) -> u8 {
     };
     let asked = places(config::admin_socket(seen, world.env), world.env);
     match (connect(&asked), good) {
-        (Ok(stream), None) => order(stream, world),
-        (Ok(stream), Some(code)) => order_anyway(stream, code, world),
+        (Ok(stream), said) => order(stream, said, world),
         (Err(_), Some(code)) => code,
         (Err((path, error)), None) => {
             let hint = "is the server running, and as which user? `kill -HUP` reloads it, too";
@@ -100,41 +99,25 @@ fn connect(places: &[PathBuf]) -> Result<UnixStream, (&Path, io::Error)> {
     Err(failed.unwrap_or((Path::new(SOCKET), io::ErrorKind::NotFound.into())))
 }
 
-fn order(stream: UnixStream, world: &mut World<'_>) -> u8 {
-    match ask(stream) {
+/// Asks the server. `said`: the code for what was found wrong here, which has been said: the server's answer is of interest where it
+/// is another.
+fn order(stream: UnixStream, said: Option<u8>, world: &mut World<'_>) -> u8 {
+    let _ = match ask(stream) {
         Ok((true, text)) => {
+            if said.is_some() {
+                let other = "the server reads another configuration, and took it over";
+                let _ = writeln!(world.stderr, "warning: {other}");
+            }
             let _ = write!(world.stdout, "{text}");
-            EXIT_FINE
+            return EXIT_FINE;
         }
-        Ok((false, text)) => {
-            let _ = write!(world.stderr, "error: {text}");
-            EXIT_FAILED
+        Ok((false, _)) if said.is_some() => {
+            writeln!(world.stderr, "the server has refused it and runs on as before")
         }
-        Err(error) => {
-            let _ = writeln!(world.stderr, "error: the server did not answer: {error}");
-            EXIT_FAILED
-        }
-    }
-}
-
-/// What was found wrong here has been said: the server's answer is of interest where it is another.
-fn order_anyway(stream: UnixStream, code: u8, world: &mut World<'_>) -> u8 {
-    match ask(stream) {
-        Ok((true, text)) => {
-            let _ =
-                writeln!(world.stderr, "warning: the server reads another configuration, and took it over");
-            let _ = write!(world.stdout, "{text}");
-            EXIT_FINE
-        }
-        Ok((false, _)) => {
-            let _ = writeln!(world.stderr, "the server has refused it and runs on as before");
-            code
-        }
-        Err(error) => {
-            let _ = writeln!(world.stderr, "error: the server did not answer: {error}");
-            code
-        }
-    }
+        Ok((false, text)) => write!(world.stderr, "error: {text}"),
+        Err(error) => writeln!(world.stderr, "error: the server did not answer: {error}"),
+    };
+    said.unwrap_or(EXIT_FAILED)
 }
 
 fn ask(mut stream: UnixStream) -> io::Result<(bool, String)> {
