@@ -198,12 +198,12 @@ fn a_socket_file_is_replaced_only_when_stale_and_removed_only_when_ours() {
 
 /// Good and bad links, every kind of file.
 fn tree(folder: &Folder) {
-    std::fs::create_dir_all(folder.at("root/dir/sub")).unwrap();
+    std::fs::create_dir_all(folder.at("top/dir/sub")).unwrap();
     std::fs::write(folder.at("outside"), "secret").unwrap();
-    std::fs::write(folder.at("root/file"), "file").unwrap();
-    std::fs::write(folder.at("root/dir/sub/deep"), "deep!").unwrap();
-    std::fs::write(folder.at("root/unreadable"), "").unwrap();
-    std::fs::set_permissions(folder.at("root/unreadable"), PermissionsExt::from_mode(0o000)).unwrap();
+    std::fs::write(folder.at("top/file"), "file").unwrap();
+    std::fs::write(folder.at("top/dir/sub/deep"), "deep!").unwrap();
+    std::fs::write(folder.at("top/unreadable"), "").unwrap();
+    std::fs::set_permissions(folder.at("top/unreadable"), PermissionsExt::from_mode(0o000)).unwrap();
     let links: [(&str, &str); 16] = [
         ("good", "file"),
         ("gooddir", "dir/sub"),
@@ -215,7 +215,7 @@ fn tree(folder: &Folder) {
         ("dir/updir", ".."),
         ("escape", "../outside"),
         ("dir/escape", "../../outside"),
-        ("outandin", "../root/file"),
+        ("outandin", "../top/file"),
         ("parent", ".."),
         ("loop", "loop"),
         ("ping", "dir/pong"),
@@ -223,17 +223,17 @@ fn tree(folder: &Folder) {
         ("dangling", "nothing"),
     ];
     for (name, target) in links {
-        symlink(target, folder.at("root").join(name)).unwrap();
+        symlink(target, folder.at("top").join(name)).unwrap();
     }
-    symlink(folder.at("root/file"), folder.at("root/absolute")).unwrap();
-    symlink("/", folder.at("root/slash")).unwrap();
-    symlink("/proc/self/root", folder.at("root/magic")).unwrap();
+    symlink(folder.at("top/file"), folder.at("top/absolute")).unwrap();
+    symlink("/", folder.at("top/slash")).unwrap();
+    symlink("/proc/self/root", folder.at("top/magic")).unwrap();
     for n in 0..50 {
         let target = if n == 0 { "file".to_owned() } else { format!("many{}", n - 1) };
-        symlink(target, folder.at(&format!("root/many{n}"))).unwrap();
+        symlink(target, folder.at(&format!("top/many{n}"))).unwrap();
     }
-    mknodat(CWD, folder.at("root/fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
-    let _gone_but_the_file = UnixListener::bind(folder.at("root/socket")).unwrap();
+    mknodat(CWD, folder.at("top/fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let _gone_but_the_file = UnixListener::bind(folder.at("top/socket")).unwrap();
 }
 
 type Verdict = (Result<(FileType, u64), OpenError>, Result<FileType, OpenError>);
@@ -241,7 +241,7 @@ type Verdict = (Result<(FileType, u64), OpenError>, Result<FileType, OpenError>)
 fn verdicts(net: &mut OsNet, root: &Root) -> BTreeMap<(String, bool), Verdict> {
     let paths = "|file|file/x|dir|dir/sub/deep|unreadable|nothing|good|good/x|gooddir|gooddir/deep|gooddirslash|\
         gooddirslash/deep|chain|fileslash|dir/up|dir/sub/upup|gooddir/upup|dir/updir|dir/updir/file|dir/updir/dir/up|escape|\
-        dir/escape|outandin|parent|parent/root|loop|loop/x|ping|dangling|absolute|slash|slash/etc|magic|magic/etc|many0|many39|\
+        dir/escape|outandin|parent|parent/top|loop|loop/x|ping|dangling|absolute|slash|slash/etc|magic|magic/etc|many0|many39|\
         many40|many49|fifo|fifo/x|socket";
     let mut all = BTreeMap::new();
     for path in paths.split('|') {
@@ -260,11 +260,11 @@ fn the_kernel_and_the_walk_judge_every_path_alike() {
     let folder = Folder::new("tree");
     tree(&folder);
     let mut net = OsNet::new().unwrap();
-    let root = net.open_root(&folder.at("root")).unwrap();
-    let walking = OsRoot::open(&folder.at("root")).unwrap().walking();
+    let root = net.open_root(&folder.at("top")).unwrap();
+    let walking = OsRoot::open(&folder.at("top")).unwrap().walking();
     let walking = Root(RootKind::Os(Arc::new(walking)));
     if rustix::fs::openat2(CWD, ".", OFlags::PATH, Mode::empty(), rustix::fs::ResolveFlags::empty()).is_ok() {
-        assert!(!OsRoot::open(&folder.at("root")).unwrap().walks(), "the kernel can");
+        assert!(!OsRoot::open(&folder.at("top")).unwrap().walks(), "the kernel can");
     }
     let by_walk = verdicts(&mut net, &walking);
     let by_kernel = verdicts(&mut net, &root);
@@ -304,7 +304,7 @@ fn a_folder_is_listed_up_to_the_limit_and_a_file_is_read_at_any_place() {
     let folder = Folder::new("list");
     tree(&folder);
     let mut net = OsNet::new().unwrap();
-    let root = net.open_root(&folder.at("root")).unwrap();
+    let root = net.open_root(&folder.at("top")).unwrap();
     let (handle, _) = net.open(&root, RelPath::ROOT, Links::Refuse).unwrap();
     for _ in 0..2 {
         let all = net.list(&handle, 1000).unwrap();
