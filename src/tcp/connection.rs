@@ -1,10 +1,10 @@
 //! The machine of one raw TCP connection. Its table of faults is [`fault`](super::fault).
 
-use super::fault::{Hit, State, Verdict, verdict};
+use super::fault::{State, Verdict, verdict};
 use super::hub::{Entry, Kind, Note, Peer, Service, ServiceId, Wish};
 use crate::guard::{Backlog, Delivery, Member};
 use crate::observe::Reason;
-use crate::reactor::{Close, Cx, End, Event, Input, Millis, Pressure, Step, Timer};
+use crate::reactor::{Close, Cx, End, Event, Hit, Input, Millis, Pressure, Step, Timer};
 
 /// No seat among those who get what others say.
 const NO_SEAT: u32 = u32::MAX;

@@ -1,6 +1,6 @@
 //! The machine of one server connection: the protocol ([`Talk`]), its rooms, its handler, and what waits for it.
 
-use super::fault::{Hit, State};
+use super::fault::State;
 use super::handler::{Extra, Message, Peer};
 use super::hub::{Hub, Kind, Note, Options, Route, Service, Shared};
 use super::rooms::Seat;
@@ -8,7 +8,7 @@ use super::talk::{Flow, Heard, Talk};
 use super::upgrade::Setup;
 use crate::guard::{Backlog, Batch, Delivery, Member};
 use crate::observe::Reason;
-use crate::reactor::{App, Close, Cx, End, Event, Input, Step};
+use crate::reactor::{App, Close, Cx, End, Event, Hit, Input, Step};
 use crate::wire::ws::{Code, Role};
 use std::time::Duration;
 

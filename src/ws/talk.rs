@@ -3,11 +3,11 @@
 //! It knows no rooms, handlers or reconnecting: `connection.rs` and `client.rs` are built on it. Deadlines: `Phase` is silence
 //! (then a ping, then the pong), or the end of closing; `Total` is the end of a message that has begun.
 
-use super::fault::{Hit, State, Verdict, verdict};
+use super::fault::{State, Verdict, verdict};
 use super::handler::Message;
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
-use crate::reactor::{App, Close, Cx, Host, Input, Millis, Pressure, Step, Timer};
+use crate::reactor::{App, Close, Cx, Hit, Host, Input, Millis, Pressure, Step, Timer};
 use crate::wire::ws::close::{self, Code};
 use crate::wire::ws::frame::{self, Header, Opcode};
 use crate::wire::ws::{Agreed, Assembler, Compressors, Deflater, Desk, Event, Limits, Role, Violation};
