@@ -11,13 +11,13 @@ use super::reload::Order;
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
+use super::survey::Survey;
 use super::tls::Store;
 use crate::guard::Clients;
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::{Lag, Lifecycle, Publisher, Reason, Refusal, summary};
 use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::{tcp, ws};
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -60,25 +60,6 @@ pub enum Message {
     Rooms(u16, Vec<ws::Remote>),
     /// What was published on another worker to a raw TCP service.
     Lines(tcp::Remote),
-}
-
-/// What a worker holds: how many connections, by state.
-#[derive(Clone, Debug, Default)]
-pub struct Survey {
-    /// How many connections are in each state.
-    pub states: BTreeMap<&'static str, usize>,
-    /// A text about each worker: see [`summary`].
-    pub summaries: Vec<String>,
-}
-
-impl std::fmt::Display for Survey {
-    /// `3 http_idle, 1 http_sending`
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, (state, n)) in self.states.iter().enumerate() {
-            write!(f, "{}{n} {state}", if i > 0 { ", " } else { "" })?;
-        }
-        if self.states.is_empty() { f.write_str("nothing") } else { Ok(()) }
-    }
 }
 
 /// What a listener's connections speak.
