@@ -13,7 +13,7 @@ use super::settings::Config;
 use super::shared::Shared;
 use super::survey::Survey;
 use super::tls::Store;
-use crate::guard::Clients;
+use crate::guard::{Clients, Gate};
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::{Lag, Lifecycle, Publisher, Reason, Refusal, summary};
 use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
@@ -113,10 +113,12 @@ pub struct Tape {
 impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
     pub(super) fn new(protocols: Protocols, shared: &Shared, number: usize, record: Record) -> Worker {
-        let Protocols { site, mut ws, upgrades, tcp, workers } = protocols;
+        let Protocols { site, mut ws, upgrades, mut tcp, workers } = protocols;
         // Part of the budget: what is said at once must be a small part of it.
         let share = usize::try_from(shared.budget.limit() / 32).unwrap_or(usize::MAX);
-        ws.set_gathered(share.clamp(64 << 10, ws::RoomLimits::default().gathered));
+        let share = share.clamp(64 << 10, Gate::MOST);
+        ws.set_gathered(share);
+        tcp.set_gathered(share);
         Worker {
             site,
             ws,

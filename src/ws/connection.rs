@@ -88,9 +88,11 @@ impl Connection {
         let Some(route) = routes.get_mut(usize::from(self.talk.mark)) else {
             return Step::Close(Close::Abort, Reason::Internal);
         };
-        // Nobody says anything more until what was said is on its way: or each of many speakers would add one message.
-        if !matches!(route.kind, Kind::Echo) && shared.rooms.is_full() {
-            cx.show_again();
+        // Nobody says anything more until what was said is on its way: or each of many speakers would add one message. What comes
+        // after our close frame is not heard anyway.
+        let bounded = self.talk.state().is_open() && !matches!(route.kind, Kind::Echo);
+        if bounded && !shared.rooms.gate_mut().lets(cx.me()) {
+            shared.rooms.gate_mut().hold(self.talk.wait(), cx);
             return Step::Continue;
         }
         let rules = route.options.rules();
@@ -104,6 +106,9 @@ impl Connection {
             }
             Heard::Close(_) => Flow::More,
         });
+        if bounded && step == Step::Continue && !input.is_empty() && shared.rooms.gate().is_full() {
+            shared.rooms.gate_mut().hold(self.talk.wait(), cx);
+        }
         let heard = shared.counters.messages_in - before;
         if route.options.message_rate > 0 && step == Step::Continue {
             self.count(heard, &route.options, shared, cx);
@@ -238,7 +243,7 @@ fn heed<A: Service>(
         Kind::Room => shared.rooms.publish_from(*rest.seat, cx.me(), message),
         Kind::Custom(_) => tell(route, talk, rest, shared, Call::Message(message), cx),
     }
-    if shared.rooms.is_full() { Flow::Hold } else { Flow::More }
+    if shared.rooms.gate().is_full() { Flow::Hold } else { Flow::More }
 }
 
 /// Sends one message.
