@@ -114,8 +114,9 @@ impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
     pub(super) fn new(protocols: Protocols, shared: &Shared, number: usize, record: Record) -> Worker {
         let Protocols { site, mut ws, upgrades, mut tcp, workers } = protocols;
-        // Part of the budget: what is said at once must be a small part of it.
-        let share = usize::try_from(shared.budget.limit() / 32).unwrap_or(usize::MAX);
+        // Part of the budget: what is said at once on all workers must be a small part of it.
+        let share = shared.budget.limit() / 32 / workers.max(1) as u64;
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
         let share = share.clamp(64 << 10, Gate::MOST);
         ws.set_gathered(share);
         tcp.set_gathered(share);
