@@ -231,8 +231,9 @@ fn sigterm_under_load_loses_no_request_that_was_being_answered() {
     ready.wait();
     draining.store(true, Ordering::SeqCst);
     server.signal(Signal::TERM);
-    let waits = server.await_log("waiting for");
-    assert!(waits.contains("1 http_body"), "{waits:?}");
+    // Told again and again: on a loaded machine a worker may be too slow to answer for the first report.
+    let waits = server.await_log("1 http_body");
+    assert!(waits.contains("waiting for"), "{waits:?}");
     upload.write_all(b"67890").unwrap();
     let Came::Whole(text) = answer(&mut upload) else { panic!("the upload was lost") };
     assert!(text.contains("connection: close"), "{text:?}");

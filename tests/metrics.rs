@@ -44,6 +44,13 @@ const MOVERS: &[(&str, Mover)] = &[
         assert_eq!(socket.read().unwrap(), Message::text("hello"));
         vec![Box::new(socket)]
     }),
+    ("evenkeel_speaker_waits_total", |world| {
+        // More than may be gathered in one turn: a small part of the memory budget.
+        let mut socket = world.websocket("/rooms/one");
+        (0..8).for_each(|_| socket.write(Message::binary(vec![b'x'; 30 << 10])).unwrap());
+        socket.flush().unwrap();
+        vec![Box::new(socket)]
+    }),
     ("evenkeel_rooms", |world| vec![Box::new(world.websocket("/rooms/one"))]),
     ("evenkeel_tls_handshakes_total", |world| {
         let conn = rustls::ClientConnection::new(client_config(support::tls::BOTH), name()).unwrap();

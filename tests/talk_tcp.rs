@@ -4,7 +4,7 @@
 mod support;
 mod talk;
 
-use evenkeel::guard::{Bounds, Slow};
+use evenkeel::guard::{Bounds, Refused, Slow};
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Chaos, Random, Script, SimId, SimListener, SimNet};
 use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token};
@@ -166,6 +166,147 @@ fn what_was_said_on_another_worker_is_heard_here() {
     }
     run_for(&mut b, 10);
     assert_eq!((sent(&b, here), b.app().tcp_out.len()), ("over there\n".into(), 0));
+}
+
+/// What is gathered in a turn in the tests of that bound, in bytes.
+const GATHERED: usize = 10_000;
+
+/// Turns of at most a millisecond, and the most that was on its way between two of them.
+fn turns(world: &mut World, count: usize) -> usize {
+    let mut most = 0;
+    for _ in 0..count {
+        world.turn(Some(Duration::from_millis(1))).unwrap();
+        most = most.max(world.app().tcp.held());
+    }
+    most
+}
+
+#[test]
+fn many_who_speak_at_once_are_gathered_a_few_at_a_time_and_all_is_heard_in_order_even_from_those_who_left() {
+    let options = Options { gathered: GATHERED, ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Lines, Settings::default());
+    let ear = world.net_mut().arrive(listener, Script::new());
+    let mut speakers: Vec<SimId> = Vec::new();
+    for _ in 0..50 {
+        speakers.push(world.net_mut().arrive(listener, Script::new()));
+    }
+    run_for_unchecked(&mut world, 10);
+    for (who, id) in speakers.iter().enumerate() {
+        let lines: String = (0..20).map(|n| format!("{who:02} {n:0>996}\n")).collect();
+        world.net_mut().go_on(*id, Script::new().send(lines).fin());
+    }
+    let most = turns(&mut world, 500);
+    assert!((GATHERED..4 * GATHERED).contains(&most), "{most} bytes at once");
+    let heard = sent(&world, ear);
+    assert_eq!(heard.lines().count(), 50 * 20);
+    for who in 0..50 {
+        let of = |line: &&str| line.starts_with(&format!("{who:02} "));
+        let numbers: Vec<usize> = heard.lines().filter(of).map(|line| line[3..].parse().unwrap()).collect();
+        assert_eq!(numbers, (0..20).collect::<Vec<_>>(), "all from {who}, in order");
+    }
+    assert!(world.app().tcp.counters().waits >= 49, "{:?}", world.app().tcp.counters());
+}
+
+#[test]
+fn one_who_always_has_something_to_say_does_not_keep_the_others_from_it() {
+    let options = Options { gathered: 1000, ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Lines, Settings::default());
+    let ear = world.net_mut().arrive(listener, Script::new());
+    for who in 0..4 {
+        let lines: String = (0..200).map(|_| format!("{who}{:0>998}\n", "")).collect();
+        world.net_mut().arrive(listener, Script::new().send(lines));
+    }
+    turns(&mut world, 40);
+    let heard = sent(&world, ear);
+    let count = |who: usize| heard.lines().filter(|line| line.starts_with(&who.to_string())).count();
+    let counts: Vec<usize> = (0..4).map(count).collect();
+    let most = counts.iter().max().unwrap();
+    assert!(*most >= 5 && counts.iter().all(|count| count + 2 >= *most), "{counts:?}");
+}
+
+#[test]
+fn while_another_worker_takes_nothing_speakers_wait_and_go_on_when_it_does() {
+    let mut app = Duo::new(0, 2);
+    let service = app.tcp.add(Options { gathered: GATHERED, ..Options::default() }, Kind::Lines);
+    app.serve.push(Serve::Tcp(service));
+    let mut net = SimNet::new(7);
+    let listener = net.listen();
+    let mut world = Reactor::new(app, net, Settings::default());
+    world.add_listener(listener).unwrap();
+    let line = format!("{:0>999}\n", "");
+    let id = world.net_mut().arrive(listener, Script::new().send(line.repeat(1000)));
+    let most = turns(&mut world, 300);
+    assert!((4 * GATHERED..6 * GATHERED).contains(&most), "{most} bytes on their way");
+    assert!(world.net().unread(id) > 900 * 1000 - (64 << 10), "it is not read");
+    assert_eq!(world.app_mut().tcp.publish(service, b"x"), Err(Refused), "nor is a program heard");
+    for _ in 0..100 {
+        world.app_mut().tcp_out.clear();
+        turns(&mut world, 5);
+    }
+    assert_eq!((world.app().tcp.counters().published, world.net().unread(id)), (1000, 0));
+}
+
+#[test]
+fn what_a_program_publishes_over_the_bound_is_refused_and_counted_and_nothing_of_it_is_kept() {
+    let options = Options { gathered: GATHERED, ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Lines, Settings::default());
+    let ear = world.net_mut().arrive(listener, Script::new());
+    run_for(&mut world, 10);
+    let line = format!("{:0>999}\n", "");
+    let mut taken = 0;
+    for _ in 0..2 {
+        let before = taken;
+        for _ in 0..100 {
+            match world.app_mut().tcp.publish(tcp::ServiceId(0), line.as_bytes()) {
+                Ok(()) => taken += 1,
+                Err(Refused) => assert!(world.app().tcp.held() < 2 * GATHERED),
+            }
+        }
+        assert!((5..=10).contains(&(taken - before)), "{taken}");
+        run_for(&mut world, 10);
+    }
+    let counters = world.app().tcp.counters();
+    assert_eq!((counters.published, counters.publish_refused), (taken, 200 - taken));
+    assert_eq!(sent(&world, ear).lines().count() as u64, taken);
+}
+
+#[test]
+fn the_bound_of_all_services_is_shared_by_them_and_never_above_their_own() {
+    let mut hub = tcp::Hub::new(0, 1);
+    let ids =
+        [GATHERED, 100].map(|gathered| hub.add(Options { gathered, ..Options::default() }, Kind::Lines));
+    hub.set_gathered(2000);
+    let taken = ids.map(|id| (0..100).take_while(|_| hub.publish(id, &[b'x'; 500]).is_ok()).count());
+    assert_eq!(taken, [2, 1]);
+}
+
+/// Passes every line on, as long as it is taken.
+struct Relay;
+
+impl tcp::Handler for Relay {
+    fn data(&mut self, bytes: &[u8], peer: &mut tcp::Peer<'_>) -> usize {
+        let mut used = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if peer.publish(line).is_err() {
+                break;
+            }
+            used += line.len();
+        }
+        used
+    }
+}
+
+#[test]
+fn what_a_handler_leaves_unused_because_it_was_refused_is_shown_again_though_nothing_more_comes() {
+    let options = Options { gathered: GATHERED, ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Custom(Box::new(Relay)), Settings::default());
+    let ear = world.net_mut().arrive(listener, Script::new());
+    run_for(&mut world, 10);
+    let lines: String = (0..60).map(|n| format!("{n:0>999}\n")).collect();
+    world.net_mut().arrive(listener, Script::new().send(&lines));
+    turns(&mut world, 50);
+    assert!(sent(&world, ear) == lines);
+    assert!(world.app().tcp.counters().publish_refused > 0);
 }
 
 /// Says back whole words, and how it went.

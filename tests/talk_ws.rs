@@ -4,7 +4,7 @@
 mod support;
 mod talk;
 
-use evenkeel::guard::{Bounds, Retry, Slow};
+use evenkeel::guard::{Bounds, Refused, Retry, Slow};
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Chaos, Random, Script, SimId, SimListener, SimNet};
 use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token};
@@ -344,7 +344,7 @@ impl ws::Handler for Lobby {
             ("leave", room) => drop(peer.leave(room)),
             ("say", rest) => {
                 let (room, words) = rest.split_once(' ').unwrap();
-                peer.publish(room, Message::Text(words));
+                peer.publish(room, Message::Text(words)).unwrap();
             }
             ("whisper", words) => {
                 let others: Vec<Token> = peer.members("a").filter(|token| *token != peer.token()).collect();
@@ -594,6 +594,158 @@ fn many_who_speak_at_once_are_gathered_a_few_at_a_time_and_all_are_heard() {
     for id in members {
         assert!(world.net().sent(id).len() > 49 * 10_000, "each hears all others");
     }
+}
+
+#[test]
+fn one_who_always_has_something_to_say_in_a_room_does_not_keep_the_others_from_it() {
+    let mut app = Duo::new(0, 1);
+    app.ws.set_gathered(1000);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app, Settings::default());
+    let ear = world.net_mut().arrive(listener, opened("/r"));
+    let speakers: Vec<SimId> = (0..4).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    run_for(&mut world, 10);
+    for (who, id) in speakers.iter().enumerate() {
+        let burst: Vec<u8> = (0..200).flat_map(|_| text(&format!("{who}{:0>998}", ""))).collect();
+        world.net_mut().go_on(*id, Script::new().send(burst));
+    }
+    for _ in 0..40 {
+        world.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    let heard = messages(world.net().sent(ear));
+    let counts = [0, 1, 2, 3].map(|who| heard.iter().filter(|m| m.starts_with(&who.to_string())).count());
+    let most = counts.into_iter().max().unwrap();
+    assert!(most >= 5 && counts.iter().all(|count| count + 2 >= most), "{counts:?}");
+    assert!(world.app().ws.counters().waits >= 20, "{:?}", world.app().ws.counters());
+}
+
+#[test]
+fn what_a_program_publishes_over_the_bound_is_refused_and_counted_and_nothing_of_it_is_kept() {
+    let mut app = Duo::new(0, 1);
+    app.ws.set_gathered(10_000);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app, Settings::default());
+    let ear = world.net_mut().arrive(listener, opened("/r"));
+    run_for(&mut world, 10);
+    let mut taken = 0;
+    for _ in 0..2 {
+        let before = taken;
+        for _ in 0..100 {
+            match world.app_mut().ws.publish("/r", Message::Text(&"x".repeat(1000))) {
+                Ok(()) => taken += 1,
+                Err(Refused) => assert!(world.app().ws.held() < 20_000),
+            }
+        }
+        assert!((5..=10).contains(&(taken - before)), "{taken}");
+        run_for(&mut world, 10);
+    }
+    assert_eq!(world.app().ws.counters().publish_refused, 200 - taken);
+    assert_eq!(messages(world.net().sent(ear)).len() as u64, taken);
+}
+
+/// Passes a message on to all in the room twice over, and says how it went.
+struct Twice(Log);
+
+impl ws::Handler for Twice {
+    fn open(&mut self, peer: &mut Peer<'_>, room: Option<&str>, _: Option<&str>) {
+        peer.join(room.unwrap_or("")).unwrap();
+    }
+
+    fn message(&mut self, message: Message<'_>, peer: &mut Peer<'_>) {
+        let went = [(); 2].map(|()| peer.publish("/r", message).is_ok());
+        self.0.say(format!("{went:?}"));
+    }
+}
+
+#[test]
+fn the_first_that_a_handler_publishes_of_each_message_is_taken_and_what_goes_over_the_bound_is_refused() {
+    let log = Log::default();
+    let mut app = Duo::new(0, 1);
+    app.ws.set_gathered(1000);
+    let route = app.ws.add(Options::default(), Kind::Custom(Box::new(Twice(log.clone()))));
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app, Settings::default());
+    let ear = world.net_mut().arrive(listener, opened("/r"));
+    let speaker = world.net_mut().arrive(listener, opened("/r"));
+    run_for(&mut world, 10);
+    let burst: Vec<u8> = (0..50).flat_map(|n| text(&format!("{n:0>1000}"))).collect();
+    world.net_mut().go_on(speaker, Script::new().send(burst));
+    for _ in 0..200 {
+        world.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    assert_eq!(numbers(world.net().sent(ear)), (0..50).collect::<Vec<_>>());
+    assert_eq!(log.take(), vec!["[true, false]"; 50]);
+    assert_eq!(world.app().ws.counters().publish_refused, 50);
+}
+
+#[test]
+fn while_one_worker_takes_nothing_those_who_speak_on_another_wait_though_the_home_between_them_takes_all() {
+    let room = (0..).map(|n| format!("/{n}")).find(|name| ws::home(name, 3) == 1).unwrap();
+    let make = |worker| {
+        let mut app = Duo::new(worker, 3);
+        app.ws.set_gathered(10_000);
+        let route = app.ws.add(Options::default(), Kind::Room);
+        app.serve.push(Serve::Ws(route));
+        world(app, Settings::default())
+    };
+    let (mut worlds, mut ids) = (Vec::new(), Vec::new());
+    for worker in 0..3 {
+        let (mut world, listener) = make(worker);
+        ids.push(world.net_mut().arrive(listener, opened(&room)));
+        worlds.push(world);
+    }
+    // Words for the last worker lie in `kept` from the moment when all have met.
+    let mut kept: Vec<(u16, Vec<ws::Remote>)> = Vec::new();
+    let mut round = |worlds: &mut Vec<World>, stalls: bool| {
+        for at in 0..3 {
+            worlds[at].turn(Some(Duration::from_millis(1))).unwrap();
+            for (to, words) in std::mem::take(&mut worlds[at].app_mut().ws_out) {
+                match to {
+                    2 => kept.push((at as u16, words)),
+                    _ => worlds[to as usize].with_app(|app, cx| app.ws.on_remote(at as u16, words, cx)),
+                }
+            }
+        }
+        if !stalls {
+            for (from, words) in kept.drain(..) {
+                worlds[2].with_app(|app, cx| app.ws.on_remote(from, words, cx));
+            }
+        }
+    };
+    (0..50).for_each(|_| round(&mut worlds, false));
+    let burst: Vec<u8> = (0..1000).flat_map(|n| text(&format!("{n:0>1000}"))).collect();
+    worlds[0].net_mut().go_on(ids[0], Script::new().send(burst));
+    let mut most = [0; 2];
+    for _ in 0..500 {
+        round(&mut worlds, true);
+        (0..2).for_each(|at| most[at] = most[at].max(worlds[at].app().ws.held()));
+    }
+    assert!(most.iter().all(|most| *most < 60_000), "{most:?} bytes on their way");
+    assert!(worlds[0].net().unread(ids[0]) > 800_000, "the speaker is not read");
+    (0..1000).for_each(|_| round(&mut worlds, false));
+    for at in [1, 2] {
+        assert_eq!(numbers(worlds[at].net().sent(ids[at])), (0..1000).collect::<Vec<_>>(), "{at}");
+    }
+    // What is left is what messages are put together in.
+    assert!([0, 1].iter().all(|at| worlds[*at].app().ws.held() < 5000));
+}
+
+#[test]
+fn what_is_said_to_a_name_that_no_room_can_have_makes_no_room() {
+    let mut hub = ws::Hub::new(0, 2, ws::RoomLimits::default());
+    for n in 0..100 {
+        hub.publish(&format!("{n:0>600}"), Message::Text("x")).unwrap();
+    }
+    assert_eq!((hub.rooms().count(), hub.held()), (0, 0));
+}
+
+#[test]
+fn messages_to_single_members_count_as_gathered_so_that_a_flood_of_them_waits_too() {
+    let mut hub = ws::Hub::new(0, 1, ws::RoomLimits { gathered: 10_000, ..ws::RoomLimits::default() });
+    (0..10).for_each(|_| hub.send(Token::from_bits(5), Message::Text(&"x".repeat(1000))));
+    assert_eq!(hub.publish("a", Message::Text("x")), Err(Refused));
 }
 
 #[test]

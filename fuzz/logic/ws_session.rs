@@ -39,7 +39,8 @@ impl ws::Handler for Any {
         match message.bytes().first().copied().unwrap_or(0) % 8 {
             0 => drop(peer.join(room)),
             1 => drop(peer.leave(room)),
-            2 => peer.publish(room, message),
+            // It may be refused.
+            2 => drop(peer.publish(room, message)),
             3 => (0..5).for_each(|_| peer.send(message)),
             4 => peer.close(evenkeel::wire::ws::Code::NORMAL, "enough"),
             5 => peer.send_to(peer.token(), message),

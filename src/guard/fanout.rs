@@ -7,11 +7,11 @@
 //! 3. The bytes are shared by all members. A backlog keeps alive at most its bound and the rest of one batch.
 //! 4. A member who keeps up owns no backlog: 8 bytes, empty.
 
+use super::gate::{Flight, Flights};
 use super::queue::{Bounds, Pushed, Queue, Slow};
 use crate::reactor::{App, Cx, Part, Pressure, Token};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Up to this many bytes are copied: cheaper than a shared piece, and many of them fill one packet.
 const COPIED: usize = 1024;
@@ -36,28 +36,38 @@ struct Entry {
     from: Option<Member>,
 }
 
+/// What a message takes besides its bytes: its entry, and its sender's place among those of the batch.
+const PER_MESSAGE: usize = size_of::<Entry>() + size_of::<Member>();
+
 /// Messages on their way into a [`Batch`].
 #[derive(Debug, Default)]
 pub struct Gather {
     bytes: Vec<u8>,
     index: Vec<Entry>,
+    /// Flights of the batches that were appended.
+    origins: Vec<Arc<Flight>>,
 }
 
 impl Gather {
-    /// Adds the message that `compose` appends. `from` will not get it back. Says how many bytes it was.
+    /// Adds the message that `compose` appends. `from` will not get it back. Says how many bytes it takes, with all that belongs
+    /// to it.
     pub fn push(&mut self, from: Option<Member>, compose: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.bytes.len();
         compose(&mut self.bytes);
         self.index.push(Entry { end: self.bytes.len(), from });
-        self.bytes.len() - before
+        PER_MESSAGE + self.bytes.len() - before
     }
 
-    /// Adds the messages of a batch, in its order.
-    pub fn append(&mut self, batch: &Batch) {
+    /// Adds the messages of a batch, in its order. Where that was sealed it counts as in flight until what is gathered here has
+    /// been delivered. Says how many bytes it takes.
+    pub fn append(&mut self, batch: &Batch) -> usize {
         let before = self.bytes.len();
         self.bytes.extend_from_slice(&batch.bytes);
         self.index
             .extend(batch.index.iter().map(|entry| Entry { end: before + entry.end, from: entry.from }));
+        self.origins.push(batch.flight.clone());
+        self.origins.extend_from_slice(&batch.origins);
+        batch.cost()
     }
 
     /// Nothing was gathered.
@@ -82,36 +92,9 @@ impl Gather {
         self.bytes.shrink_to(WHOLE);
         self.index.clear();
         self.index.shrink_to(1024);
-        Batch { _flight: flights.begin(bytes.len()), bytes, index, senders: senders.into() }
-    }
-}
-
-/// Bytes of batches that have not been delivered yet: in mailboxes of other workers, and in notes to members.
-#[derive(Clone, Debug, Default)]
-pub struct Flights(Arc<AtomicUsize>);
-
-impl Flights {
-    /// How many bytes.
-    pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn begin(&self, bytes: usize) -> Flight {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        Flight { all: self.clone(), bytes }
-    }
-}
-
-/// Ends when it is dropped.
-#[derive(Debug)]
-struct Flight {
-    all: Flights,
-    bytes: usize,
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        let origins = std::mem::take(&mut self.origins).into();
+        let flight = flights.begin(cost(bytes.len(), index.len()));
+        Batch { flight, origins, bytes, index, senders: senders.into() }
     }
 }
 
@@ -122,7 +105,14 @@ pub struct Batch {
     index: Box<[Entry]>,
     /// Sorted.
     senders: Box<[Member]>,
-    _flight: Flight,
+    flight: Arc<Flight>,
+    /// What it was made of still counts where that came from.
+    origins: Box<[Arc<Flight>]>,
+}
+
+/// What so many messages take, with all that belongs to them.
+fn cost(bytes: usize, messages: usize) -> usize {
+    bytes.saturating_add(messages.saturating_mul(PER_MESSAGE))
 }
 
 impl Batch {
@@ -139,6 +129,11 @@ impl Batch {
     /// It has no message.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// How many bytes it takes, with all that belongs to its messages.
+    fn cost(&self) -> usize {
+        cost(self.len(), self.messages())
     }
 
     fn is_from(&self, me: Member) -> bool {
@@ -289,5 +284,21 @@ mod tests {
         assert_eq!(seen(member(9)), b"abbcccde");
         assert!(batch.is_from(member(3)) && !batch.is_from(member(9)));
         assert_eq!((batch.messages(), batch.len(), size_of::<Backlog>()), (5, 8, 8));
+    }
+
+    #[test]
+    fn what_is_in_flight_counts_where_it_was_said_until_it_has_landed_and_small_messages_count_whole() {
+        let (here, home) = (Flights::default(), Flights::default());
+        let mut gather = Gather::default();
+        let taken: usize = (0..1000).map(|_| gather.push(None, |out| out.push(b'x'))).sum();
+        assert!(taken >= 1000 * size_of::<Entry>());
+        let said = gather.seal(&here);
+        assert_eq!(here.bytes(), taken);
+        let appended = gather.append(&said);
+        drop(said);
+        let passed_on = gather.seal(&home);
+        assert_eq!((here.bytes(), home.bytes(), appended), (taken, taken, taken));
+        drop(passed_on);
+        assert_eq!((here.bytes(), home.bytes()), (0, 0));
     }
 }

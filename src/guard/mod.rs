@@ -5,17 +5,20 @@
 //! | `clients` | connections of one client |
 //! | `memory` | bytes held for all connections of the process |
 //! | `queue` | what waits for somebody who is slow, or away, and what is lost when that is too much |
+//! | `gate` | what is on its way from those who speak to those who listen |
 //! | `fanout` | one message to many, encoded once, and what waits for those who read too slowly |
 //! | `backoff` | how often a connection that was lost is tried again |
 
 mod backoff;
 pub mod clients;
 mod fanout;
+mod gate;
 pub mod memory;
 mod queue;
 
 pub use backoff::{Backoff, Retry};
 pub use clients::{Client, Clients};
-pub use fanout::{Backlog, Batch, Delivery, Flights, Gather, Member};
+pub use fanout::{Backlog, Batch, Delivery, Gather, Member};
+pub use gate::{Flights, Gate, Refused};
 pub use memory::{Budget, Pressure, Share};
 pub use queue::{Bounds, Pushed, Queue, Slow};

@@ -12,7 +12,7 @@
 //! | `Sending` | the answer is made, and much of it waits to be taken |
 
 use crate::observe::Reason;
-use crate::reactor::{Close, Deadline, Failure, Fault, Op, TlsFault};
+use crate::reactor::{Close, Deadline, Failure, Fault, Hit, Op, TlsFault};
 
 /// Where a connection stands.
 #[doc(hidden)]
@@ -55,16 +55,6 @@ impl State {
             State::Sending => "sending",
         }
     }
-}
-
-/// What came.
-#[doc(hidden)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Hit {
-    Eof,
-    Timeout(Deadline),
-    Failed(Failure),
-    Drain,
 }
 
 /// What is done about it.

@@ -12,12 +12,12 @@ mod body;
 mod waiting;
 
 use super::exchange::{Exchange, Incoming, Sink};
-use super::fault::{Hit, State, Verdict, verdict};
+use super::fault::{State, Verdict, verdict};
 use super::late::Late;
 use super::reply::BodyPolicy;
 use super::site::{RouteId, Service};
 use crate::observe::Reason;
-use crate::reactor::{Close, Cx, Event, Input, Millis, Peer, Step, Timer};
+use crate::reactor::{Close, Cx, Event, Hit, Input, Millis, Peer, Step, Timer};
 use crate::wire::http::framing::Framing;
 use crate::wire::http::head::{self, Head, Parsed};
 use crate::wire::http::{Scan, emit};

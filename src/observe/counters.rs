@@ -136,6 +136,8 @@ pub struct Tally {
     pub ws_bytes_in: u64,
     pub ws_bytes_out: u64,
     pub drops: [u64; DropPolicy::ALL.len()],
+    pub speaker_waits: u64,
+    pub publish_refusals: u64,
     pub refusals: [u64; Refusal::ALL.len()],
     /// The reactor's own counts.
     pub reactor: Counters,
@@ -166,6 +168,8 @@ impl Tally {
             ws_bytes_in: 0,
             ws_bytes_out: 0,
             drops: Default::default(),
+            speaker_waits: 0,
+            publish_refusals: 0,
             refusals: Default::default(),
             reactor: Counters::default(),
             rooms: 0,
@@ -260,6 +264,8 @@ impl Tally {
         self.ws_bytes_in += other.ws_bytes_in;
         self.ws_bytes_out += other.ws_bytes_out;
         all(&mut self.drops, &other.drops);
+        self.speaker_waits += other.speaker_waits;
+        self.publish_refusals += other.publish_refusals;
         all(&mut self.refusals, &other.refusals);
         add_reactor(&mut self.reactor, &other.reactor);
         self.rooms += other.rooms;

@@ -275,7 +275,11 @@ impl Ours {
         page.gauge("rooms", "Rooms that have members", None, tally.rooms)?;
         page.gauge("room_members", "Members of all rooms", None, tally.room_members)?;
         let drops = by("policy", DropPolicy::ALL, DropPolicy::label, &tally.drops);
-        page.totals("slow_consumer_drops", "Messages or members dropped because a member was slow", drops)
+        page.totals("slow_consumer_drops", "Messages or members dropped because a member was slow", drops)?;
+        let help = "Times that somebody was not heard for a while because too much was on its way to others";
+        page.total("speaker_waits", help, None, tally.speaker_waits)?;
+        let help = "Messages of programs to many that were refused because too much was on its way";
+        page.total("publish_refusals", help, None, tally.publish_refusals)
     }
 
     fn process_wide(&self, page: &mut Page<'_>) -> fmt::Result {

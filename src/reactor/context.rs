@@ -100,6 +100,20 @@ pub enum Event<N> {
     Note(Token, N),
 }
 
+/// What comes to a session that it did not ask for, and that each protocol has a table for: that of its states and these, in a file
+/// called `fault.rs`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Hit {
+    /// [`Event::Eof`].
+    Eof,
+    /// [`Event::Timeout`].
+    Timeout(Deadline),
+    /// [`Event::Failed`].
+    Failed(Failure),
+    /// [`Event::Drain`].
+    Drain,
+}
+
 /// What a deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Deadline {

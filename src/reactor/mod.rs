@@ -56,7 +56,7 @@ mod worker;
 
 pub use accept::Gauge;
 pub use context::{
-    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Pressure, Session, Step, StepOf, Timer,
+    Admit, App, AppCx, Close, Cx, Deadline, End, Event, EventOf, Hit, Pressure, Session, Step, StepOf, Timer,
 };
 pub use handle::Handle;
 pub use input::Input;

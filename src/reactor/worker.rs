@@ -36,6 +36,11 @@ impl Workers {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
+    /// The thread that was started as number `n`, from 0, has ended; so has one that was never started.
+    pub fn has_ended(&self, n: usize) -> bool {
+        self.threads.get(n).is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits until all have ended; the first error, if there was one. A thread that panicked is an error too.
     pub fn join(self) -> io::Result<()> {
         let mut outcome = Ok(());

@@ -11,13 +11,13 @@ use super::reload::Order;
 use super::session::{STATES, Session};
 use super::settings::Config;
 use super::shared::Shared;
+use super::survey::Survey;
 use super::tls::Store;
-use crate::guard::Clients;
+use crate::guard::{Clients, Gate};
 use crate::http::{self, Exchanged, Late, Service, Site};
 use crate::observe::{Lag, Lifecycle, Publisher, Reason, Refusal, summary};
 use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::{tcp, ws};
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -60,25 +60,6 @@ pub enum Message {
     Rooms(u16, Vec<ws::Remote>),
     /// What was published on another worker to a raw TCP service.
     Lines(tcp::Remote),
-}
-
-/// What a worker holds: how many connections, by state.
-#[derive(Clone, Debug, Default)]
-pub struct Survey {
-    /// How many connections are in each state.
-    pub states: BTreeMap<&'static str, usize>,
-    /// A text about each worker: see [`summary`].
-    pub summaries: Vec<String>,
-}
-
-impl std::fmt::Display for Survey {
-    /// `3 http_idle, 1 http_sending`
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, (state, n)) in self.states.iter().enumerate() {
-            write!(f, "{}{n} {state}", if i > 0 { ", " } else { "" })?;
-        }
-        if self.states.is_empty() { f.write_str("nothing") } else { Ok(()) }
-    }
 }
 
 /// What a listener's connections speak.
@@ -132,10 +113,13 @@ pub struct Tape {
 impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
     pub(super) fn new(protocols: Protocols, shared: &Shared, number: usize, record: Record) -> Worker {
-        let Protocols { site, mut ws, upgrades, tcp, workers } = protocols;
-        // Part of the budget: what is said at once must be a small part of it.
-        let share = usize::try_from(shared.budget.limit() / 32).unwrap_or(usize::MAX);
-        ws.set_gathered(share.clamp(64 << 10, ws::RoomLimits::default().gathered));
+        let Protocols { site, mut ws, upgrades, mut tcp, workers } = protocols;
+        // Part of the budget: what is said at once on all workers must be a small part of it.
+        let share = shared.budget.limit() / 32 / workers.max(1) as u64;
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        let share = share.clamp(64 << 10, Gate::MOST);
+        ws.set_gathered(share);
+        tcp.set_gathered(share);
         Worker {
             site,
             ws,

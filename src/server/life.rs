@@ -64,6 +64,8 @@ pub(super) fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
     let (talk, lines, rooms) = (ws.counters(), tcp.counters(), ws.rooms());
     (tally.ws_messages_in, tally.ws_messages_out) = (talk.messages_in, talk.messages_out);
     (tally.ws_bytes_in, tally.ws_bytes_out) = (talk.bytes_in, talk.bytes_out);
+    tally.speaker_waits = talk.waits + lines.waits;
+    tally.publish_refusals = talk.publish_refused + lines.publish_refused;
     (tally.rooms, tally.room_members) = (rooms.at_home() as u64, rooms.seated() as u64);
     let lost = |slow: Slow| talk.lost[slow as usize] + lines.lost[slow as usize];
     for (drop, count) in [
@@ -73,5 +75,24 @@ pub(super) fn tally_talk(tally: &mut Tally, ws: &ws::Hub, tcp: &tcp::Hub) {
         (DropPolicy::Latest, lost(Slow::Latest)),
     ] {
         tally.drops[drop as usize] = count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_programs_publish_over_the_bounds_is_on_the_page() {
+        let mut ws = ws::Hub::new(0, 1, ws::RoomLimits::default());
+        let mut tcp = tcp::Hub::new(0, 1);
+        let service = tcp.add(tcp::Options { gathered: 1, ..tcp::Options::default() }, tcp::Kind::Lines);
+        ws.set_gathered(1);
+        ws.send(Token::from_bits(1), ws::Message::Text("fills it"));
+        assert!(tcp.publish(service, b"fills it").is_ok());
+        assert!(ws.publish("a", ws::Message::Text("x")).is_err() && tcp.publish(service, b"x").is_err());
+        let mut tally = Tally::new(STATES);
+        tally_talk(&mut tally, &ws, &tcp);
+        assert_eq!((tally.publish_refusals, tally.speaker_waits), (2, 0));
     }
 }

@@ -5,18 +5,19 @@
 
 use super::AdminRequest;
 use super::admin;
-use super::app::{Message, Role, Survey, Worker};
+use super::app::{Message, Role, Worker};
 use super::attend::{self, Spot};
 use super::build::{self, Protocols};
 use super::record::Record;
 use super::session::Session;
 use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
+use super::survey::Survey;
 use super::tick::Tick;
 use super::tls::{self, Loaded, Store, Tickets, TlsError};
 use crate::guard::{Budget, Clients};
 use crate::observe::{Lifecycle, LogQueue};
-use crate::reactor::net::os::{OsListener, calendar};
+use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
 use crate::tcp::ServiceId;
 use std::fmt;
@@ -258,21 +259,22 @@ impl Server {
         self.admin.iter().for_each(|(handle, _)| handle.stop());
     }
 
-    /// Asks every worker what it holds; those that do not answer in time are left out.
+    /// Asks every worker what it holds. Those that do not answer in time are counted: [`Survey::silent`].
     pub fn survey(&self, patience: Duration) -> Survey {
-        let (to, from) = mpsc::channel();
-        for handle in &self.handles {
-            // One whose mailbox is full is left out like one that is slow.
-            let _ = handle.post(Message::Survey(to.clone()));
-        }
-        drop(to);
-        let mut all = Survey::default();
-        while let Ok(survey) = from.recv_timeout(patience) {
-            survey.states.into_iter().for_each(|(state, n)| *all.states.entry(state).or_default() += n);
-            all.summaries.extend(survey.summaries);
-        }
-        all.summaries.sort();
-        all
+        let has_ended = |number| self.workers.has_ended(number);
+        let ask = |handle: &Handle<Message>| {
+            let (to, from) = mpsc::channel();
+            // One whose mailbox is full is as silent as one that is slow.
+            let _ = handle.post(Message::Survey(to));
+            from
+        };
+        // One that has ended answers no more: it is not waited for.
+        let running = self.handles.iter().enumerate().filter(|(number, _)| !has_ended(*number));
+        let (numbers, asked): (Vec<usize>, Vec<_>) =
+            running.map(|(number, handle)| (number, ask(handle))).unzip();
+        let watch = Stopwatch::start();
+        let left = || patience.saturating_sub(watch.elapsed());
+        Survey::collect(&asked, left, |at| numbers.get(at).is_some_and(|number| has_ended(*number)))
     }
 
     /// Every worker has ended.

@@ -12,13 +12,13 @@
 //!
 //! A client is a session: the program [`spawn`](crate::reactor::Cx::spawn)s it. Other sessions speak to it with [`Note`]s.
 
-use super::fault::{Away, AwayVerdict, Hit, away_verdict};
+use super::fault::{Away, AwayVerdict, away_verdict};
 use super::hub::{Note, Service};
 use crate::guard::{Backoff, Bounds, Pushed, Queue, Retry, Slow};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{
-    App, Close, CloseHow, Cx, Event, Host, Input, Millis, Pressure, Step, Target, Timer, Token,
+    App, Close, CloseHow, Cx, Event, Hit, Host, Input, Millis, Pressure, Step, Target, Timer, Token,
 };
 use std::time::Duration;
 

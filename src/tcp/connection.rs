@@ -1,10 +1,10 @@
 //! The machine of one raw TCP connection. Its table of faults is [`fault`](super::fault).
 
-use super::fault::{Hit, State, Verdict, verdict};
+use super::fault::{State, Verdict, verdict};
 use super::hub::{Entry, Kind, Note, Peer, Service, ServiceId, Wish};
 use crate::guard::{Backlog, Delivery, Member};
 use crate::observe::Reason;
-use crate::reactor::{Close, Cx, End, Event, Input, Millis, Pressure, Step, Timer};
+use crate::reactor::{Close, Cx, End, Event, Hit, Input, Millis, Pressure, Step, Timer};
 
 /// No seat among those who get what others say.
 const NO_SEAT: u32 = u32::MAX;
@@ -17,6 +17,8 @@ pub struct Connection {
     scanned: u32,
     service: ServiceId,
     state: State,
+    /// It is not heard, since too much is on its way to others.
+    waits: bool,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 24);
@@ -24,7 +26,8 @@ const _: () = assert!(size_of::<Connection>() <= 24);
 impl Connection {
     /// A connection to this service; the program makes it in [`App::admit`](crate::reactor::App::admit).
     pub fn new(service: ServiceId) -> Connection {
-        Connection { backlog: Backlog::default(), seat: NO_SEAT, scanned: 0, service, state: State::Open }
+        let (backlog, state) = (Backlog::default(), State::Open);
+        Connection { backlog, seat: NO_SEAT, scanned: 0, service, state, waits: false }
     }
 
     /// Where it stands.
@@ -54,6 +57,11 @@ impl Connection {
         let Some(entry) = hub.services.get_mut(self.service.0 as usize) else {
             return Step::Close(Close::Abort, Reason::Internal);
         };
+        if !matches!(entry.kind, Kind::Echo) && !entry.crowd.gate.lets(cx.me()) {
+            self.wait(entry, cx);
+            return self.rest(entry, cx);
+        }
+        self.waits = false;
         match &mut entry.kind {
             Kind::Echo => {
                 let bytes = input.bytes();
@@ -66,15 +74,18 @@ impl Connection {
                     hub.counters.long_lines += 1;
                     return Step::Close(Close::Graceful, Reason::LineTooLong);
                 }
-                if !input.is_empty() && entry.crowd.is_full() {
-                    cx.show_again();
+                if !input.is_empty() && entry.crowd.gate.is_full() {
+                    self.wait(entry, cx);
                 }
             }
             Kind::Custom(_) => {
-                let (used, step) = tell(entry, worker, cx, Call::Data(input.bytes()));
+                let (used, refused, step) = tell(entry, worker, cx, Call::Data(input.bytes()));
                 input.take(used);
                 if step != Step::Continue {
                     return step;
+                }
+                if refused && !input.is_empty() {
+                    self.wait(entry, cx);
                 }
             }
         }
@@ -100,7 +111,7 @@ impl Connection {
                 if self.state.is_held() {
                     self.state = State::Open;
                 }
-                tell(entry, worker, cx, Call::Writable).1
+                tell(entry, worker, cx, Call::Writable).2
             }
             Event::Note(_, Note::Batch(batch)) => {
                 let me = Member { worker, token: cx.me() };
@@ -147,13 +158,13 @@ impl Connection {
             Kind::Lines | Kind::Custom(_) => self.seat = entry.crowd.seats.insert(cx.me()) as u32,
         }
         cx.set_evictable(false);
-        tell(entry, worker, cx, Call::Open).1
+        tell(entry, worker, cx, Call::Open).2
     }
 
     /// Publishes the whole lines of the input; false if one is too long.
     fn read_lines(&mut self, input: &mut Input<'_>, entry: &mut Entry, me: Member) -> bool {
         let most = entry.options.line_size;
-        while !entry.crowd.is_full() {
+        while !entry.crowd.gate.is_full() {
             let bytes = input.bytes();
             let from = (self.scanned as usize).min(bytes.len());
             let Some(at) = memchr::memchr(b'\n', &bytes[from..]) else {
@@ -169,6 +180,12 @@ impl Connection {
             self.scanned = 0;
         }
         true
+    }
+
+    /// What is left of the input is shown again once there is room for it.
+    fn wait<A: Service>(&mut self, entry: &mut Entry, cx: &mut Cx<'_, A>) {
+        let already = std::mem::replace(&mut self.waits, true);
+        entry.crowd.gate.hold(already, cx);
     }
 
     fn hit<A: Service>(
@@ -187,7 +204,7 @@ impl Connection {
                 self.state = State::Finishing;
                 match entry.kind {
                     Kind::Echo | Kind::Lines => Step::Close(Close::Graceful, Reason::PeerClosed),
-                    Kind::Custom(_) => match tell(entry, worker, cx, Call::Eof).1 {
+                    Kind::Custom(_) => match tell(entry, worker, cx, Call::Eof).2 {
                         Step::Continue => self.rest(entry, cx),
                         Step::Close(close, Reason::Done) => Step::Close(close, Reason::PeerClosed),
                         end => end,
@@ -219,14 +236,15 @@ enum Call<'a> {
     Eof,
 }
 
-/// Calls the service's handler, if it has one of its own, and does what it wishes. Says how much of the data it used.
+/// Calls the service's handler, if it has one of its own, and does what it wishes. Says how much of the data it used, and whether
+/// something that it published was refused.
 fn tell<A: Service>(
     entry: &mut Entry,
     worker: u16,
     cx: &mut Cx<'_, A>,
     call: Call<'_>,
-) -> (usize, Step<Reason>) {
-    let Kind::Custom(handler) = &mut entry.kind else { return (0, Step::Continue) };
+) -> (usize, bool, Step<Reason>) {
+    let Kind::Custom(handler) = &mut entry.kind else { return (0, false, Step::Continue) };
     let (token, address, backlog) = (cx.me(), cx.peer(), cx.backlog());
     let (cork, host) = cx.output();
     let backlog = backlog.saturating_sub(cork.memory());
@@ -248,5 +266,5 @@ fn tell<A: Service>(
         Wish { close: true, .. } => Step::Close(Close::Graceful, Reason::Done),
         Wish { .. } => Step::Continue,
     };
-    (used, step)
+    (used, wish.refused, step)
 }

@@ -7,7 +7,7 @@
 //! | `Finishing` | the peer has shut down its writing side; a handler goes on sending |
 
 use crate::observe::Reason;
-use crate::reactor::{Close, Deadline, Failure, Op};
+use crate::reactor::{Close, Deadline, Failure, Hit, Op};
 
 /// Where a connection stands.
 #[doc(hidden)]
@@ -31,16 +31,6 @@ impl State {
             State::Finishing => "finishing",
         }
     }
-}
-
-/// What came.
-#[doc(hidden)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Hit {
-    Eof,
-    Timeout(Deadline),
-    Failed(Failure),
-    Drain,
 }
 
 /// What is done about it.

@@ -1,18 +1,13 @@
 //! What the TCP connections of one worker share: services with their options and handlers, who is connected, what goes to all.
 
 use super::fault::State;
-use crate::guard::{Batch, Bounds, Flights, Gather, Member, Slow};
+use crate::guard::{Batch, Bounds, Gate, Gather, Member, Refused, Slow};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{App, AppCx, Host, Part, Peer as Address, Token};
 use slab::Slab;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What is gathered in one turn for all members together, in bytes, before reading waits for the next turn.
-const GATHERED: usize = 4 << 20;
-/// What a message costs besides its bytes.
-const PER_MESSAGE: usize = 32;
 
 /// What raw TCP needs of the program that it runs in.
 pub trait Service: App<Reason = Reason, Note: From<Note>> {
@@ -42,6 +37,9 @@ pub struct Options {
     pub slow: Slow,
     /// What may wait for one member.
     pub bounds: Bounds,
+    /// What is gathered in one turn for all members together, in bytes, before speakers wait for the next and programs are refused;
+    /// of what is in flight four times as much. Default 4 MiB.
+    pub gathered: usize,
 }
 
 impl Default for Options {
@@ -51,6 +49,7 @@ impl Default for Options {
             line_size: 16 << 10,
             slow: Slow::Close,
             bounds: Bounds::default(),
+            gathered: Gate::MOST,
         }
     }
 }
@@ -72,7 +71,7 @@ pub trait Handler {
         let _ = peer;
     }
     /// Bytes have come. Says how many were used; the rest is shown again, with more, once more has come. At most 64 KiB can be
-    /// left unused.
+    /// left unused. After [`Peer::publish`] was refused the rest is shown again in a later turn, whether more has come or not.
     fn data(&mut self, bytes: &[u8], peer: &mut Peer<'_>) -> usize;
     /// There is room again, after [`Peer::waiting`] had been above high water (256 KiB by default).
     fn writable(&mut self, peer: &mut Peer<'_>) {
@@ -106,6 +105,8 @@ pub(super) struct Wish {
     pub close: bool,
     pub abort: bool,
     pub reading: Option<bool>,
+    /// What it published was refused.
+    pub refused: bool,
 }
 
 impl Peer<'_> {
@@ -135,9 +136,16 @@ impl Peer<'_> {
     }
 
     /// Sends these bytes to all others of the service, on every worker.
-    pub fn publish(&mut self, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// [`Refused`] once [`Options::gathered`] bytes were gathered in this turn, or four times as many are in flight: nothing was
+    /// kept, and [`Counters::publish_refused`] has counted it. One message may go over the bound. Leave the bytes unused in
+    /// [`Handler::data`], and they are shown again.
+    pub fn publish(&mut self, bytes: &[u8]) -> Result<(), Refused> {
         let from = Member { worker: self.worker, token: self.token };
-        self.crowd.publish(Some(from), bytes);
+        let taken = self.crowd.ask(Some(from), bytes);
+        self.wish.refused |= taken.is_err();
+        taken
     }
 
     /// Stops or resumes reading.
@@ -183,26 +191,33 @@ pub struct Counters {
     pub too_slow: u64,
     /// Lines over the limit.
     pub long_lines: u64,
+    /// Times that a speaker had to wait because too much was on its way to others.
+    pub waits: u64,
+    /// Messages that a program published and that were refused because too much was on its way.
+    pub publish_refused: u64,
 }
 
 /// Who is connected to a service, and what is on its way to them.
-#[derive(Default)]
 pub(super) struct Crowd {
     pub seats: Slab<Token>,
+    /// What bounds that which is on its way to them.
+    pub gate: Gate,
     gather: Gather,
-    gathered: usize,
     published: u64,
 }
 
 impl Crowd {
+    /// A speaker that the gate lets says something.
     pub fn publish(&mut self, from: Option<Member>, bytes: &[u8]) {
-        self.gathered += PER_MESSAGE + self.gather.push(from, |out| out.extend_from_slice(bytes));
+        self.gate.take(self.gather.push(from, |out| out.extend_from_slice(bytes)));
         self.published += 1;
     }
 
-    /// So much was gathered in this turn that the next message should wait.
-    pub fn is_full(&self) -> bool {
-        self.gathered >= GATHERED
+    /// A program says something.
+    pub fn ask(&mut self, from: Option<Member>, bytes: &[u8]) -> Result<(), Refused> {
+        self.gate.ask()?;
+        self.publish(from, bytes);
+        Ok(())
     }
 }
 
@@ -218,7 +233,6 @@ pub struct Hub {
     pub(super) worker: u16,
     pub(super) counters: Counters,
     several: bool,
-    flights: Flights,
     outgoing: Vec<Remote>,
 }
 
@@ -226,20 +240,26 @@ impl Hub {
     /// The hub of worker number `worker` (from 0) of `workers`.
     pub fn new(worker: u16, workers: u16) -> Hub {
         let counters = Counters::default();
-        let (several, flights) = (workers > 1, Flights::default());
-        Hub { services: Vec::new(), worker, counters, several, flights, outgoing: Vec::new() }
+        Hub { services: Vec::new(), worker, counters, several: workers > 1, outgoing: Vec::new() }
     }
 
     /// Adds a service. Every worker adds the same ones in the same order.
     pub fn add(&mut self, options: Options, kind: Kind) -> ServiceId {
-        self.services.push(Entry { options, kind, crowd: Crowd::default() });
+        let gate = Gate::new(options.gathered);
+        let crowd = Crowd { seats: Slab::new(), gate, gather: Gather::default(), published: 0 };
+        self.services.push(Entry { options, kind, crowd });
         ServiceId((self.services.len() - 1) as u16)
     }
 
     /// Plain counts.
     pub fn counters(&self) -> Counters {
-        let published = self.services.iter().map(|entry| entry.crowd.published).sum();
-        Counters { published, ..self.counters }
+        let mut all = self.counters;
+        for Entry { crowd, .. } in &self.services {
+            all.published += crowd.published;
+            all.waits += crowd.gate.waits();
+            all.publish_refused += crowd.gate.refused();
+        }
+        all
     }
 
     /// Who is connected here to this service. Of echo nobody is listed.
@@ -248,21 +268,35 @@ impl Hub {
         entry.into_iter().flat_map(|entry| entry.crowd.seats.iter().map(|(_, token)| *token))
     }
 
-    /// Sends bytes to all who are connected to this service, on every worker.
-    pub fn publish(&mut self, service: ServiceId, bytes: &[u8]) {
-        if let Some(entry) = self.services.get_mut(service.0 as usize) {
-            entry.crowd.publish(None, bytes);
+    /// Sends bytes to all who are connected to this service, on every worker. If there is no such service they are lost.
+    ///
+    /// # Errors
+    /// [`Refused`] once [`Options::gathered`] bytes were gathered in this turn, or four times as many are in flight: nothing was
+    /// kept, and [`Counters::publish_refused`] has counted it. One message may go over the bound.
+    pub fn publish(&mut self, service: ServiceId, bytes: &[u8]) -> Result<(), Refused> {
+        match self.services.get_mut(service.0 as usize) {
+            Some(entry) => entry.crowd.ask(None, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Another bound for what all services together gather in one turn, in bytes: each gets an equal part, but not more than its
+    /// [`Options::gathered`].
+    pub fn set_gathered(&mut self, bytes: usize) {
+        let part = bytes / self.services.len().max(1);
+        for Entry { options, crowd, .. } in &mut self.services {
+            crowd.gate.set_most(part.min(options.gathered));
         }
     }
 
     /// Sends on what was published in this turn. The program calls it in [`App::on_turn`]; nothing is left to do if nothing was said.
     pub fn flush<A: Service>(&mut self, cx: &mut AppCx<'_, A>) {
         for (number, entry) in self.services.iter_mut().enumerate() {
+            entry.crowd.gate.end_turn();
             if entry.crowd.gather.is_empty() {
                 continue;
             }
-            entry.crowd.gathered = 0;
-            let batch = Arc::new(entry.crowd.gather.seal(&self.flights));
+            let batch = Arc::new(entry.crowd.gather.seal(entry.crowd.gate.flights()));
             for (_, token) in &entry.crowd.seats {
                 cx.notify(*token, Note::Batch(batch.clone()).into());
             }
@@ -274,7 +308,7 @@ impl Hub {
 
     /// Bytes that are on their way to those who are connected.
     pub fn held(&self) -> usize {
-        self.flights.bytes()
+        self.services.iter().map(|entry| entry.crowd.gate.held()).sum()
     }
 
     /// What all other workers must be told: post it to each of them, in this order. Empty unless something was published.

@@ -13,6 +13,8 @@
 //! 3. An idle connection owns nothing but its [`Connection`], 24 bytes.
 //! 4. One connection never delays another: a line goes to all by one note and one write each, and who is too slow loses by its
 //!    service's policy ([`Slow`](crate::guard::Slow)).
+//! 5. What is on its way to others is bounded for each service by a [`Gate`](crate::guard::Gate): over it speakers wait for a later
+//!    turn, and what a program publishes is refused.
 //!
 //! Imports `reactor`, `guard` and `observe` only.
 

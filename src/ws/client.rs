@@ -18,13 +18,13 @@ mod link;
 
 pub use link::{Change, Handler, Link, Options};
 
-use super::fault::{Away, AwayVerdict, Hit, State, away_verdict};
+use super::fault::{Away, AwayVerdict, State, away_verdict};
 use super::hub::{Note, Service};
 use super::talk::{Flow, Heard, Rules, Talk};
 use crate::guard::Backoff;
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
-use crate::reactor::{Close, CloseHow, Cx, Event, Host, Input, Millis, Pressure, Step, Token};
+use crate::reactor::{Close, CloseHow, Cx, Event, Hit, Host, Input, Millis, Pressure, Step, Token};
 use crate::wire::http::Method;
 use crate::wire::http::response::{self, ParsedResponse};
 use crate::wire::ws::handshake::client::{Illegal, Opening, key_text, verify};

@@ -1,6 +1,6 @@
 //! The machine of one server connection: the protocol ([`Talk`]), its rooms, its handler, and what waits for it.
 
-use super::fault::{Hit, State};
+use super::fault::State;
 use super::handler::{Extra, Message, Peer};
 use super::hub::{Hub, Kind, Note, Options, Route, Service, Shared};
 use super::rooms::Seat;
@@ -8,7 +8,7 @@ use super::talk::{Flow, Heard, Talk};
 use super::upgrade::Setup;
 use crate::guard::{Backlog, Batch, Delivery, Member};
 use crate::observe::Reason;
-use crate::reactor::{App, Close, Cx, End, Event, Input, Step};
+use crate::reactor::{App, Close, Cx, End, Event, Hit, Input, Step};
 use crate::wire::ws::{Code, Role};
 use std::time::Duration;
 
@@ -88,9 +88,11 @@ impl Connection {
         let Some(route) = routes.get_mut(usize::from(self.talk.mark)) else {
             return Step::Close(Close::Abort, Reason::Internal);
         };
-        // Nobody says anything more until what was said is on its way: or each of many speakers would add one message.
-        if !matches!(route.kind, Kind::Echo) && shared.rooms.is_full() {
-            cx.show_again();
+        // Nobody says anything more until what was said is on its way: or each of many speakers would add one message. What comes
+        // after our close frame is not heard anyway.
+        let bounded = self.talk.state().is_open() && !matches!(route.kind, Kind::Echo);
+        if bounded && !shared.rooms.gate_mut().lets(cx.me()) {
+            shared.rooms.gate_mut().hold(self.talk.wait(), cx);
             return Step::Continue;
         }
         let rules = route.options.rules();
@@ -104,6 +106,9 @@ impl Connection {
             }
             Heard::Close(_) => Flow::More,
         });
+        if bounded && step == Step::Continue && !input.is_empty() && shared.rooms.gate().is_full() {
+            shared.rooms.gate_mut().hold(self.talk.wait(), cx);
+        }
         let heard = shared.counters.messages_in - before;
         if route.options.message_rate > 0 && step == Step::Continue {
             self.count(heard, &route.options, shared, cx);
@@ -238,7 +243,7 @@ fn heed<A: Service>(
         Kind::Room => shared.rooms.publish_from(*rest.seat, cx.me(), message),
         Kind::Custom(_) => tell(route, talk, rest, shared, Call::Message(message), cx),
     }
-    if shared.rooms.is_full() { Flow::Hold } else { Flow::More }
+    if shared.rooms.gate().is_full() { Flow::Hold } else { Flow::More }
 }
 
 /// Sends one message.

@@ -9,7 +9,7 @@
 //! | `ClosingByPeer` | both close frames are out; a client waits for the server's FIN (RFC 6455, 7.1.1), a server does not |
 
 use crate::observe::Reason;
-use crate::reactor::{Close, Deadline, Failure, Op};
+use crate::reactor::{Close, Deadline, Failure, Hit, Op};
 
 /// Where a connection stands.
 #[doc(hidden)]
@@ -43,16 +43,6 @@ impl State {
             State::ClosingByUs | State::ClosingByPeer => false,
         }
     }
-}
-
-/// What came.
-#[doc(hidden)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Hit {
-    Eof,
-    Timeout(Deadline),
-    Failed(Failure),
-    Drain,
 }
 
 /// What is done about it.

@@ -4,6 +4,7 @@ use super::hub::Shared;
 use super::rooms::{JoinError, Seat};
 use super::talk::Sender;
 
+use crate::guard::Refused;
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Peer as Address, Token};
@@ -176,14 +177,21 @@ impl Peer<'_> {
         at.map(|at| self.shared.rooms.leave(extra.seats.swap_remove(at))).is_some()
     }
 
-    /// Says something to all others in a room; one need not be in it. It leaves at the end of this turn.
-    pub fn publish(&mut self, room: &str, message: Message<'_>) {
-        self.shared.rooms.publish(Some(self.token), room, message);
+    /// Says something to all others in a room; one need not be in it. It leaves at the end of this turn. In a room that nobody is
+    /// in it is lost.
+    ///
+    /// # Errors
+    /// [`Refused`] once [`RoomLimits::gathered`](super::RoomLimits::gathered) bytes were gathered in this turn, or four times as
+    /// many are in flight: nothing was kept, and it was counted. One message may go over the bound; no peer's message is heard while it is
+    /// reached, so the first `publish` of each [`Handler::message`] is taken.
+    pub fn publish(&mut self, room: &str, message: Message<'_>) -> Result<(), Refused> {
+        self.shared.rooms.publish(Some(self.token), room, message)
     }
 
-    /// Says something to one connection of this worker, after this call. To a stale token it vanishes.
+    /// Says something to one connection of this worker, after this call. To a stale token it vanishes. Until the end of the turn it
+    /// counts as gathered.
     pub fn send_to(&mut self, token: Token, message: Message<'_>) {
-        self.shared.post.push((token, super::Note::Send(message.to_owned())));
+        self.shared.send(token, message);
     }
 
     /// Closes a connection of this worker, after this call.

@@ -3,7 +3,7 @@
 use super::handler::{Handler, Message, Owned};
 use super::rooms::{Remote, RoomLimits, Rooms};
 use super::talk::{Codecs, Pace, Rules};
-use crate::guard::{Batch, Bounds, Slow};
+use crate::guard::{Batch, Bounds, Refused, Slow};
 use crate::observe::Reason;
 use crate::reactor::{App, AppCx, Token};
 use crate::wire::ws::{Code, Desk, Limits, Policy};
@@ -105,6 +105,10 @@ pub struct Counters {
     pub throttled: u64,
     /// Joins refused.
     pub refused: u64,
+    /// Times that a speaker had to wait because too much was on its way to members of rooms.
+    pub waits: u64,
+    /// Messages that a program published and that were refused because too much was on its way.
+    pub publish_refused: u64,
 }
 
 pub(super) struct Route {
@@ -118,6 +122,14 @@ pub(super) struct Shared {
     pub codecs: Codecs,
     pub post: Vec<(Token, Note)>,
     pub counters: Counters,
+}
+
+impl Shared {
+    /// Says something to one connection. It is never refused; but speakers wait when it is too much, as for rooms.
+    pub fn send(&mut self, token: Token, message: Message<'_>) {
+        self.rooms.gate_mut().take(size_of::<(Token, Note)>() + message.bytes().len());
+        self.post.push((token, Note::Send(message.to_owned())));
+    }
 }
 
 /// See the module page.
@@ -162,17 +174,24 @@ impl Hub {
 
     /// Plain counts.
     pub fn counters(&self) -> Counters {
-        self.shared.counters
+        let gate = self.shared.rooms.gate();
+        Counters { waits: gate.waits(), publish_refused: gate.refused(), ..self.shared.counters }
     }
 
-    /// Says something to all in a room, on every worker. It goes out with the next [`flush`](Self::flush).
-    pub fn publish(&mut self, room: &str, message: Message<'_>) {
-        self.shared.rooms.publish(None, room, message);
+    /// Says something to all in a room, on every worker. It goes out with the next [`flush`](Self::flush). In a room that nobody
+    /// is in it is lost.
+    ///
+    /// # Errors
+    /// [`Refused`] once [`RoomLimits::gathered`] bytes were gathered in this turn, or four times as many are in flight: nothing was
+    /// kept, and [`Counters::publish_refused`] has counted it. One message may go over the bound.
+    pub fn publish(&mut self, room: &str, message: Message<'_>) -> Result<(), Refused> {
+        self.shared.rooms.publish(None, room, message)
     }
 
-    /// Says something to one connection of this worker. It goes out with the next [`flush`](Self::flush).
+    /// Says something to one connection of this worker. It goes out with the next [`flush`](Self::flush), and counts as gathered
+    /// until then.
     pub fn send(&mut self, token: Token, message: Message<'_>) {
-        self.shared.post.push((token, Note::Send(message.to_owned())));
+        self.shared.send(token, message);
     }
 
     /// Closes a connection of this worker, with the closing handshake: [`Reason::Kicked`].
@@ -190,12 +209,12 @@ impl Hub {
 
     /// Bytes that are on their way to members of rooms, and what messages are put together in.
     pub fn held(&self) -> usize {
-        self.shared.rooms.held() + self.desk.held()
+        self.shared.rooms.gate().held() + self.desk.held()
     }
 
     /// Another bound for what is gathered in one turn: [`RoomLimits::gathered`].
     pub fn set_gathered(&mut self, bytes: usize) {
-        self.shared.rooms.set_gathered(bytes);
+        self.shared.rooms.gate_mut().set_most(bytes);
     }
 
     /// What other workers must be told: post each list to its worker as one message, in this order, after

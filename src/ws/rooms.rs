@@ -8,11 +8,12 @@
 //!    posted list by list; a list that a full mailbox gave back is posted again before the next.
 //! 3. A room exists as long as somebody is in it, or something is on its way to it. At home it counts the members of all workers.
 //! 4. Joining, leaving and publishing cost the same however large the room is.
-//! 5. What is gathered in one turn, and what is in flight, is bounded: a speaker is asked to wait for the next turn (the `Flow::Hold` of `talk`).
+//! 5. What is gathered in one turn, and what is in flight, is bounded by a [`Gate`]: over it a speaker waits for a later turn, and
+//!    what a program publishes is refused. What another worker has sent on its way counts there until it has reached everybody.
 
 use super::handler::Message;
 use super::hub::{Note, Service};
-use crate::guard::{Batch, Flights, Gather, Member};
+use crate::guard::{Batch, Gate, Gather, Member, Refused};
 use crate::reactor::{AppCx, Token};
 use crate::wire::ws::Code;
 use crate::wire::ws::frame::{self, Header};
@@ -20,10 +21,6 @@ use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How much may be in flight before speakers wait, in multiples of what may be gathered in one turn.
-const IN_FLIGHT: usize = 4;
-/// What a message costs besides its bytes.
-const PER_MESSAGE: usize = 32;
 /// The longest name of a room, in bytes.
 const LONGEST_NAME: usize = 512;
 
@@ -34,13 +31,14 @@ pub struct RoomLimits {
     pub rooms: usize,
     /// Members of one room, on all workers. Default 100,000.
     pub members: usize,
-    /// What is gathered in one turn for all rooms together, in bytes, before speakers wait for the next. Default 4 MiB.
+    /// What is gathered in one turn for all rooms together, in bytes, before speakers wait for the next and programs are refused;
+    /// of what is in flight four times as much. Default 4 MiB.
     pub gathered: usize,
 }
 
 impl Default for RoomLimits {
     fn default() -> RoomLimits {
-        RoomLimits { rooms: 100_000, members: 100_000, gathered: 4 << 20 }
+        RoomLimits { rooms: 100_000, members: 100_000, gathered: Gate::MOST }
     }
 }
 
@@ -63,6 +61,11 @@ pub fn home(room: &str, workers: usize) -> usize {
     });
     // The high bits are the well mixed ones.
     ((hash >> 32) as usize).checked_rem(workers).unwrap_or(0)
+}
+
+/// There can be a room of this name.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME
 }
 
 /// Words from one worker to another.
@@ -120,8 +123,7 @@ pub struct Rooms {
     names: HashMap<Arc<str>, u32>,
     rooms: Slab<Room>,
     listed: Vec<u32>,
-    gathered: usize,
-    flights: Flights,
+    gate: Gate,
     outgoing: Vec<Vec<Remote>>,
     published: u64,
     delivered: u64,
@@ -136,8 +138,7 @@ impl Rooms {
             names: HashMap::new(),
             rooms: Slab::new(),
             listed: Vec::new(),
-            gathered: 0,
-            flights: Flights::default(),
+            gate: Gate::new(limits.gathered),
             outgoing: vec![Vec::new(); workers.max(1).into()],
             published: 0,
             delivered: 0,
@@ -183,20 +184,13 @@ impl Rooms {
         self.worker
     }
 
-    /// So much was said in this turn, or is still on its way to other workers, that the next speaker should wait.
-    pub(super) fn is_full(&self) -> bool {
-        let most = self.limits.gathered;
-        self.gathered >= most || self.flights.bytes() >= most.saturating_mul(IN_FLIGHT)
+    /// What bounds that which is on its way to members.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
-    /// Bytes that are on their way to members.
-    pub(super) fn held(&self) -> usize {
-        self.gathered + self.flights.bytes()
-    }
-
-    /// Another bound for what is gathered in one turn.
-    pub(super) fn set_gathered(&mut self, bytes: usize) {
-        self.limits.gathered = bytes;
+    pub(super) fn gate_mut(&mut self) -> &mut Gate {
+        &mut self.gate
     }
 
     pub(super) fn is_called(&self, seat: Seat, name: &str) -> bool {
@@ -204,7 +198,7 @@ impl Rooms {
     }
 
     pub(super) fn join(&mut self, token: Token, name: &str) -> Result<Seat, JoinError> {
-        if name.is_empty() || name.len() > LONGEST_NAME {
+        if !is_name(name) {
             return Err(JoinError::Name);
         }
         if self.presence(name) >= self.limits.members {
@@ -239,18 +233,27 @@ impl Rooms {
         self.drop_if_empty(seat.room);
     }
 
-    /// Says something in a room, by name. In a room that nobody is in, it is lost.
-    pub(super) fn publish(&mut self, from: Option<Token>, name: &str, message: Message<'_>) {
+    /// A program says something in a room, by name. In a room that nobody is in, or can be in, it is lost.
+    pub(super) fn publish(
+        &mut self,
+        from: Option<Token>,
+        name: &str,
+        message: Message<'_>,
+    ) -> Result<(), Refused> {
+        self.gate.ask()?;
         match self.names.get(name) {
             Some(index) => self.publish_at(*index, from, message),
             // At home nobody is in it. Away from home, others may be.
             None if home(name, self.workers.into()) == usize::from(self.worker) => {}
-            None if self.is_crowded(name) => {}
+            None if self.is_crowded(name) || !is_name(name) => {}
             None => {
                 let index = self.enter(name);
+                // The room is made for this message.
+                self.gate.take(size_of::<Room>() + 2 * name.len());
                 self.publish_at(index, from, message);
             }
         }
+        Ok(())
     }
 
     /// Says something in the room of this seat.
@@ -267,15 +270,14 @@ impl Rooms {
             Message::Text(text) => Header::text(text.len()),
             Message::Binary(bytes) => Header::binary(bytes.len()),
         };
-        self.gathered +=
-            PER_MESSAGE + room.gather.push(from, |out| frame::emit_frame(&header, message.bytes(), out));
+        self.gate.take(room.gather.push(from, |out| frame::emit_frame(&header, message.bytes(), out)));
         self.published += 1;
         self.list(index);
     }
 
     /// Sends on what was gathered.
     pub(super) fn flush<A: Service>(&mut self, cx: &mut AppCx<'_, A>) {
-        self.gathered = 0;
+        self.gate.end_turn();
         for index in std::mem::take(&mut self.listed) {
             let Some(room) = self.rooms.get_mut(index as usize) else { continue };
             room.listed = false;
@@ -294,7 +296,7 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(index as usize).filter(|room| !room.gather.is_empty()) else {
             return;
         };
-        let batch = Arc::new(room.gather.seal(&self.flights));
+        let batch = Arc::new(room.gather.seal(self.gate.flights()));
         if room.home == self.worker {
             self.delivered += deliver(room, &batch, cx);
             for (worker, _) in room.away.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -317,12 +319,11 @@ impl Rooms {
                 Remote::Left(name) => self.left_away(from, &name),
                 Remote::Publish(name, batch) => {
                     if let Some(index) = self.names.get(&name).copied() {
-                        if self.rooms[index as usize].gather.len() + batch.len() > self.limits.gathered {
+                        if self.rooms[index as usize].gather.len() + batch.len() > self.gate.most() {
                             self.send(index, cx);
                         }
                         let room = &mut self.rooms[index as usize];
-                        room.gather.append(&batch);
-                        self.gathered += PER_MESSAGE * batch.messages() + batch.len();
+                        self.gate.take(room.gather.append(&batch));
                         self.list(index);
                     }
                 }

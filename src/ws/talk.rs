@@ -3,11 +3,11 @@
 //! It knows no rooms, handlers or reconnecting: `connection.rs` and `client.rs` are built on it. Deadlines: `Phase` is silence
 //! (then a ping, then the pong), or the end of closing; `Total` is the end of a message that has begun.
 
-use super::fault::{Hit, State, Verdict, verdict};
+use super::fault::{State, Verdict, verdict};
 use super::handler::Message;
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
-use crate::reactor::{App, Close, Cx, Host, Input, Millis, Pressure, Step, Timer};
+use crate::reactor::{App, Close, Cx, Hit, Host, Input, Millis, Pressure, Step, Timer};
 use crate::wire::ws::close::{self, Code};
 use crate::wire::ws::frame::{self, Header, Opcode};
 use crate::wire::ws::{Agreed, Assembler, Compressors, Deflater, Desk, Event, Limits, Role, Violation};
@@ -154,6 +154,7 @@ const CLIENT: u8 = 1;
 const TAKEOVER: u8 = 2;
 const PINGED: u8 = 4;
 const THROTTLED: u8 = 8;
+const WAITS: u8 = 16;
 
 /// See the module page: 32 bytes.
 pub(super) struct Talk {
@@ -220,6 +221,7 @@ impl Talk {
         mut on: impl FnMut(&mut Talk, Heard<'_>, &mut Cx<'_, A>) -> Flow,
     ) -> Step<Reason> {
         let (mut begun, mut flow) = (self.assembler.in_message(), Flow::More);
+        self.set(WAITS, false);
         while !input.is_empty() {
             let (n, step) = match self.assembler.next(input.bytes_mut(), desk, &rules.limits) {
                 Err(violation) => return self.violated(violation, cx),
@@ -237,7 +239,6 @@ impl Talk {
                 return step;
             }
             if flow == Flow::Hold {
-                cx.show_again();
                 break;
             }
             if cx.output().0.memory() >= LOOK && cx.pressure() == Pressure::High {
@@ -321,6 +322,8 @@ impl Talk {
         match verdict(self.state, hit) {
             Verdict::Ignore => {}
             Verdict::Ping => return self.silent(rules, cx),
+            // That it does not go on is our doing.
+            Verdict::TooLong if self.has(WAITS) => cx.set_deadline(Timer::Total, rules.pace.message_timeout),
             Verdict::GoAway => self.close(Code::GOING_AWAY, "going away", Reason::Drained, rules, cx),
             Verdict::TooLong => {
                 self.say_close(Code::POLICY, "message took too long", cx);
@@ -330,6 +333,13 @@ impl Talk {
             Verdict::Finish(close) => return Step::Close(close, self.why),
         }
         Step::Continue
+    }
+
+    /// The peer is not heard for now: too much is on its way. Says whether that was so before.
+    pub fn wait(&mut self) -> bool {
+        let already = self.has(WAITS);
+        self.set(WAITS, true);
+        already
     }
 
     /// Reads nothing for this long: the peer speaks too often.
@@ -374,8 +384,8 @@ impl Talk {
             self.set(THROTTLED, false);
             cx.set_reading(true);
             cx.set_deadlines(silence(rules, cx.now()), Millis::NEVER);
-        } else if cx.backlog() > 0 {
-            // A ping would wait behind it; whether the peer takes it is watched by the port.
+        } else if cx.backlog() > 0 || self.has(WAITS) {
+            // A ping would wait behind it (whether the peer takes it is watched by the port); or its pong would not be read.
             cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
         } else if self.has(PINGED) {
             return Step::Close(Close::Abort, Reason::PongTimeout);

@@ -13,6 +13,7 @@ fn snapshot() -> MetricsSnapshot {
     tally.refused(Refusal::ClientConnections);
     tally.dropped(DropPolicy::Oldest);
     tally.ws_messages_in = 7;
+    (tally.speaker_waits, tally.publish_refusals) = (4, 5);
     MetricsSnapshot {
         tally,
         process: Process { cpu_seconds: 1.25, max_fds: Some(1024), ..Process::default() },
@@ -54,6 +55,8 @@ fn the_page_says_what_was_counted_in_both_forms() {
             "evenkeel_tls_certificate_expiry_timestamp_seconds{host=\"*.example.org\"} 1800000000",
             "evenkeel_websocket_messages_total{direction=\"in\"} 7",
             "evenkeel_slow_consumer_drops_total{policy=\"drop_oldest\"} 1",
+            "evenkeel_speaker_waits_total 4",
+            "evenkeel_publish_refusals_total 5",
             "evenkeel_reloads_total{result=\"refused\"} 1",
             "evenkeel_log_lines_dropped_total 2",
             "process_cpu_seconds_total 1.25",
