@@ -7,7 +7,7 @@ mod talk;
 use evenkeel::guard::{Bounds, Refused, Slow};
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Chaos, Random, Script, SimId, SimListener, SimNet};
-use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token};
+use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token, Turn};
 use evenkeel::tcp::client::{self, Change, Client, Link};
 use evenkeel::tcp::{self, Kind, Options};
 use std::time::Duration;
@@ -239,6 +239,7 @@ fn while_another_worker_takes_nothing_speakers_wait_and_go_on_when_it_does() {
     assert!((4 * GATHERED..6 * GATHERED).contains(&most), "{most} bytes on their way");
     assert!(world.net().unread(id) > 900 * 1000 - (64 << 10), "it is not read");
     assert_eq!(world.app_mut().tcp.publish(service, b"x"), Err(Refused), "nor is a program heard");
+    assert!(matches!(world.next(), Turn::After(wait) if !wait.is_zero()), "and nothing spins meanwhile");
     for _ in 0..100 {
         world.app_mut().tcp_out.clear();
         turns(&mut world, 5);

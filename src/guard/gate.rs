@@ -74,7 +74,12 @@ impl Gate {
 
     /// So much was gathered in this turn, or is in flight, that nothing more should be said.
     pub fn is_full(&self) -> bool {
-        self.gathered >= self.most || self.flights.bytes() >= self.most.saturating_mul(IN_FLIGHT)
+        self.gathered >= self.most || self.is_crowded()
+    }
+
+    /// As much is in flight as may be.
+    fn is_crowded(&self) -> bool {
+        self.flights.bytes() >= self.most.saturating_mul(IN_FLIGHT)
     }
 
     /// Bytes that were gathered in this turn or are in flight.
@@ -106,7 +111,9 @@ impl Gate {
     /// waited since it said something last, and is not counted again.
     pub fn hold<A: App>(&mut self, already: bool, cx: &mut Cx<'_, A>) {
         self.waits += u64::from(!already);
-        cx.show_again();
+        // The end of this turn makes room for what is gathered. What is in flight may have to be landed by other workers, and their
+        // word of it is a counter: it is looked at again in a while.
+        if self.is_crowded() { cx.show_later() } else { cx.show_again() }
     }
 
     /// May a program say something now?

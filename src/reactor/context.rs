@@ -8,6 +8,7 @@ use super::buffer::BufferPool;
 use super::handle::HandleSlot;
 use super::idle::IdleList;
 use super::input::Input;
+use super::later::Later;
 use super::mutant::{self, Mutant};
 use super::net::{Host, Peer, Ready, Target};
 use super::outbox::{Cork, Outbox, Part};
@@ -204,6 +205,7 @@ pub(super) struct Core<A: App> {
     pub notes: VecDeque<(Token, Token, A::Note)>,
     pub births: Vec<Birth<A>>,
     pub run_queue: VecDeque<Token>,
+    pub later: Later,
     /// Flights of handshakes that may still be answered in this turn.
     pub flights_left: u32,
     // Boxed, because a port holds its outbox by a box that comes from here and goes back.

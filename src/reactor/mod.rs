@@ -32,6 +32,7 @@ mod ending;
 mod handle;
 pub mod idle;
 mod input;
+mod later;
 #[doc(hidden)]
 pub mod mutant;
 pub mod net;

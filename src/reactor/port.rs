@@ -225,9 +225,16 @@ impl Flags {
     pub(super) const COUNTED: Flags = Flags(128);
     /// Output was above high water, or the session was told so; it will be told when it is below low water.
     pub(super) const HELD: Flags = Flags(256);
+    /// It is among those that are shown later; until then nothing is read.
+    pub(super) const LATER: Flags = Flags(512);
 
     pub(super) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
+    }
+
+    /// Nothing is read, nor shown.
+    pub(super) fn hold_input(self) -> bool {
+        self.0 & (Flags::PAUSED.0 | Flags::HELD.0 | Flags::LATER.0) != 0
     }
 
     pub(super) fn set(&mut self, flag: Flags, on: bool) {

@@ -87,7 +87,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         for turn in 0..=READS {
             let Some(port) = self.core.ports.get_mut(token) else { return };
             let open = matches!(port.phase, Phase::Open | Phase::ReadOnly);
-            if !open || port.flags.has(Flags::PAUSED) || port.flags.has(Flags::HELD) {
+            if !open || port.flags.hold_input() {
                 return;
             }
             let show = port.flags.has(Flags::SHOW) && port.inbox.is_some();

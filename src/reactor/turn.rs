@@ -5,6 +5,7 @@ use super::buffer::{BufferPool, LARGEST};
 use super::context::{App, AppCx, Core, Deadline, Event};
 use super::handle::{Command, Handle, HandleSlot};
 use super::idle::IdleList;
+use super::later::Later;
 use super::mutant::{self, Mutant};
 use super::net::{Net, Ready};
 use super::outbox::Cork;
@@ -104,6 +105,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             notes: VecDeque::new(),
             births: Vec::new(),
             run_queue: VecDeque::new(),
+            later: Later::default(),
             flights_left: FLIGHTS,
             spare_outboxes: Vec::new(),
             sessions_hold: 0,
@@ -141,6 +143,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.core.now = self.net.now();
         self.core.counters.turns += 1;
         self.core.flights_left = FLIGHTS;
+        self.core.show_due();
         self.take_events();
         self.take_commands();
         self.accept_all();
@@ -170,7 +173,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         if !core.run_queue.is_empty() || !core.notes.is_empty() || core.handle.waiting() {
             return Turn::Now;
         }
-        let wakes = [core.wheel.next_wake(), self.next_accept(), self.drain_until];
+        let wakes = [core.wheel.next_wake(), core.later.due(), self.next_accept(), self.drain_until];
         match wakes.into_iter().flatten().min() {
             Some(at) if at <= core.now => Turn::Now,
             Some(at) => Turn::After(at.since(core.now)),
@@ -425,6 +428,7 @@ impl<A: App, N: Net> Reactor<A, N> {
                 core.run_queue.contains(&token),
                 "{token}: queued once"
             );
+            assert_eq!(port.flags.has(Flags::LATER), core.later.holds(token), "{token}: shown later once");
             let waits = port.outbox.is_some() && port.ready.has(Ready::WRITABLE) && port.phase == Phase::Open;
             assert!(!waits || port.flags.has(Flags::QUEUED), "{token}: what can be sent is queued");
             assert!(port.phase.has_session() || port.reason.is_some(), "{token}: an end has a reason");
