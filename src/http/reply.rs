@@ -171,7 +171,8 @@ impl<'a> Responder<'a> {
         (self.sent.status, self.sent.announced) = (answer.status, Some(answer.body.len() as u64));
         let out = self.cork.bytes_mut();
         let from = out.len();
-        out.extend_from_slice(&answer.whole);
+        answer.pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+        out.truncate(from + answer.len);
         if let Some(date) = out.get_mut(from + answer.date..).and_then(|rest| rest.first_chunk_mut()) {
             *date = *self.clock.date();
         }
@@ -354,12 +355,18 @@ fn connection_field(out: &mut Vec<u8>, terms: &Terms) {
     }
 }
 
+/// Bytes that are copied in one go: so few that it is done in place.
+const PIECE: usize = 64;
+
 /// An answer composed once and sent many times; only its date changes. One copy, and the date over it.
 #[derive(Clone, Debug)]
 pub struct Prebuilt {
     status: u16,
-    /// All of it, with some date.
-    whole: Vec<u8>,
+    /// All of it, with some date, and what fills the last piece. Pieces of a known size are copied without a call, which for an
+    /// answer of 150 bytes costs as much as its copy.
+    pieces: Vec<[u8; PIECE]>,
+    /// How much of the pieces is the answer.
+    len: usize,
     /// Where the 29 bytes of the date begin.
     date: usize,
     /// Where the fields of the program stand.
@@ -385,14 +392,19 @@ impl Prebuilt {
         }
         emit::end(&mut whole);
         whole.extend_from_slice(body);
-        Prebuilt { status, whole, date, fields, body: body.to_vec() }
+        let len = whole.len();
+        whole.resize(len.next_multiple_of(PIECE), 0);
+        let (pieces, _) = whole.as_chunks();
+        Prebuilt { status, pieces: pieces.to_vec(), len, date, fields, body: body.to_vec() }
     }
 
     /// The way for HEAD, HTTP/1.0, and answers that close.
     #[cold]
     #[inline(never)]
     fn slowly(&self, to: Responder<'_>) -> Reply {
-        let answer = to.begin(self.status).raw(|out| out.extend_from_slice(&self.whole[self.fields.clone()]));
+        let answer = to
+            .begin(self.status)
+            .raw(|out| out.extend_from_slice(&self.pieces.as_flattened()[self.fields.clone()]));
         match self.status {
             204 | 304 => answer.empty(),
             _ => answer.body(&self.body),

@@ -146,7 +146,7 @@ impl<T> Router<T> {
         method: Method<'_>,
     ) -> Lookup<'a, &'a T> {
         let mut params = Params::of(path);
-        let Some(leaf) = self.table.find(host, path, &mut params) else { return Lookup::NotFound };
+        let Some(leaf) = self.table.find(|| host, path, &mut params) else { return Lookup::NotFound };
         let Some(entry) = leaf.pick(method) else {
             return Lookup::MethodNotAllowed { allow: leaf.allow() };
         };
@@ -155,11 +155,12 @@ impl<T> Router<T> {
     }
 
     /// [`lookup`](Self::lookup) where the route itself is to be changed, as a handler is when it is called, and the parameters are
-    /// to be written in place. `params` are empty, and of this path.
+    /// to be written in place. `params` are empty, and of this path. `host` is asked only if a route names one: telling it from a
+    /// head that was just read makes the processor wait for that.
     #[inline]
-    pub fn lookup_mut<'a>(
+    pub fn lookup_mut<'a, 'h>(
         &'a mut self,
-        host: Option<&[u8]>,
+        host: impl FnOnce() -> Option<&'h [u8]>,
         path: &'a [u8],
         method: Method<'_>,
         params: &mut Params<'a>,
@@ -220,13 +221,19 @@ impl Table {
     }
 
     #[inline]
-    fn find<'a>(&'a self, host: Option<&[u8]>, path: &[u8], params: &mut Params<'_>) -> Option<&'a Leaf> {
+    fn find<'a, 'h>(
+        &'a self,
+        host: impl FnOnce() -> Option<&'h [u8]>,
+        path: &[u8],
+        params: &mut Params<'_>,
+    ) -> Option<&'a Leaf> {
         if self.exact.is_empty() && self.below.is_empty() {
             return self.any.find(path, params);
         }
-        self.find_by_host(host, path, params)
+        self.find_by_host(host(), path, params)
     }
 
+    #[inline(never)]
     fn find_by_host<'a>(
         &'a self,
         host: Option<&[u8]>,

@@ -81,7 +81,7 @@ impl Site {
                 let request = Request { head, path, params: &params, body, peer, secure };
                 return pages::error(reply, Some(&request), 501, "This server does not know the method.");
             }
-            let found = router.lookup_mut(head.authority(), path, head.method, &mut params);
+            let found = router.lookup_mut(|| head.authority(), path, head.method, &mut params);
             let request = Request { head, path, params: &params, body, peer, secure };
             match found {
                 Ok(route) => {
