@@ -1,6 +1,6 @@
 //! A million idle connections in a simulated world: bytes each, and the time of a turn in which one is ready.
 //!
-//! `cargo bench --bench million --no-default-features`; a smaller number can be given: `-- 100000`.
+//! `cargo bench --bench million`; a smaller number can be given: `-- 100000`.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
