@@ -3,7 +3,7 @@
 //! What was said in a turn is gathered, and sealed at its end; until every batch of it has been handed to its members, on
 //! whichever worker, it is in flight. Both are bounded here:
 //!
-//! 1. Over the bound a speaker waits for a later turn: nothing more is read from it ([`Gate::hold`]). One message may go over.
+//! 1. Over the bound a speaker waits for a later turn: nothing more is read from it ([`Gate::make_wait`]). One message may go over.
 //! 2. Over the bound a program is refused ([`Gate::ask`]): nothing of what it said is kept.
 //! 3. Who came first of those that found it full speaks first in the next turn, and until then nobody else does: one who always
 //!    has something to say cannot keep the others from it. If it does not come (it has left), one turn is lost, not more.
@@ -92,7 +92,7 @@ impl Gate {
         self.gathered = self.gathered.saturating_add(bytes);
     }
 
-    /// May this speaker say something now? If not, it is to be [held](Self::hold).
+    /// May this speaker say something now? If not, it has to [wait](Self::make_wait).
     pub fn lets(&mut self, me: Token) -> bool {
         if self.next.is_some_and(|next| next != me) {
             return false;
@@ -109,7 +109,7 @@ impl Gate {
 
     /// Asks the speaker that is being run to wait: what it has not read will be shown again in a later turn. `already`: it has
     /// waited since it said something last, and is not counted again.
-    pub fn hold<A: App>(&mut self, already: bool, cx: &mut Cx<'_, A>) {
+    pub fn make_wait<A: App>(&mut self, already: bool, cx: &mut Cx<'_, A>) {
         self.waits += u64::from(!already);
         // The end of this turn makes room for what is gathered. What is in flight may have to be landed by other workers, and their
         // word of it is a counter: it is looked at again in a while.

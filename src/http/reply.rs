@@ -168,7 +168,7 @@ impl<'a> Responder<'a> {
         if !plain {
             return answer.slowly(self);
         }
-        (self.sent.status, self.sent.announced) = (answer.status, Some(answer.body.len() as u64));
+        (self.sent.status, self.sent.announced) = (answer.status, Some((answer.len - answer.body) as u64));
         let out = self.cork.bytes_mut();
         let from = out.len();
         answer.pieces.iter().for_each(|piece| out.extend_from_slice(piece));
@@ -371,7 +371,8 @@ pub struct Prebuilt {
     date: usize,
     /// Where the fields of the program stand.
     fields: Range<usize>,
-    body: Vec<u8>,
+    /// Where the body begins; it is the rest.
+    body: usize,
 }
 
 impl Prebuilt {
@@ -391,23 +392,23 @@ impl Prebuilt {
             emit::content_length(&mut whole, body.len() as u64);
         }
         emit::end(&mut whole);
+        let at = whole.len();
         whole.extend_from_slice(body);
         let len = whole.len();
         whole.resize(len.next_multiple_of(PIECE), 0);
         let (pieces, _) = whole.as_chunks();
-        Prebuilt { status, pieces: pieces.to_vec(), len, date, fields, body: body.to_vec() }
+        Prebuilt { status, pieces: pieces.to_vec(), len, date, fields, body: at }
     }
 
     /// The way for HEAD, HTTP/1.0, and answers that close.
     #[cold]
     #[inline(never)]
     fn slowly(&self, to: Responder<'_>) -> Reply {
-        let answer = to
-            .begin(self.status)
-            .raw(|out| out.extend_from_slice(&self.pieces.as_flattened()[self.fields.clone()]));
+        let whole = &self.pieces.as_flattened()[..self.len];
+        let answer = to.begin(self.status).raw(|out| out.extend_from_slice(&whole[self.fields.clone()]));
         match self.status {
             204 | 304 => answer.empty(),
-            _ => answer.body(&self.body),
+            _ => answer.body(&whole[self.body..]),
         }
     }
 }

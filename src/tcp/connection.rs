@@ -185,7 +185,7 @@ impl Connection {
     /// What is left of the input is shown again once there is room for it.
     fn wait<A: Service>(&mut self, entry: &mut Entry, cx: &mut Cx<'_, A>) {
         let already = std::mem::replace(&mut self.waits, true);
-        entry.crowd.gate.hold(already, cx);
+        entry.crowd.gate.make_wait(already, cx);
     }
 
     fn hit<A: Service>(

@@ -92,7 +92,7 @@ impl Connection {
         // after our close frame is not heard anyway.
         let bounded = self.talk.state().is_open() && !matches!(route.kind, Kind::Echo);
         if bounded && !shared.rooms.gate_mut().lets(cx.me()) {
-            shared.rooms.gate_mut().hold(self.talk.wait(), cx);
+            shared.rooms.gate_mut().make_wait(self.talk.wait(), cx);
             return Step::Continue;
         }
         let rules = route.options.rules();
@@ -107,7 +107,7 @@ impl Connection {
             Heard::Close(_) => Flow::More,
         });
         if bounded && step == Step::Continue && !input.is_empty() && shared.rooms.gate().is_full() {
-            shared.rooms.gate_mut().hold(self.talk.wait(), cx);
+            shared.rooms.gate_mut().make_wait(self.talk.wait(), cx);
         }
         let heard = shared.counters.messages_in - before;
         if route.options.message_rate > 0 && step == Step::Continue {
