@@ -66,6 +66,8 @@ fn an_accepted_connection_has_every_option_without_a_call_of_its_own() {
     let socket = SockRef::from(&stream);
     assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap() && socket.nonblocking().unwrap());
     assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 << 10);
+    let congestion = socket.tcp_congestion().unwrap();
+    assert_eq!(congestion.split(|b| *b == 0).next().unwrap(), b"reno", "it does not leave the machine");
     let flags = rustix::io::fcntl_getfd(&stream).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
 }
