@@ -65,8 +65,9 @@ impl Connection {
         match &mut entry.kind {
             Kind::Echo => {
                 let bytes = input.bytes();
-                cx.write(bytes);
-                input.take(bytes.len());
+                cx.output().0.send_back(b"", bytes);
+                let n = bytes.len();
+                input.take(n);
             }
             Kind::Lines => {
                 let me = Member { worker, token: cx.me() };
