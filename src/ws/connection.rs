@@ -4,7 +4,7 @@ use super::fault::State;
 use super::handler::{Extra, Message, Peer};
 use super::hub::{Hub, Kind, Note, Options, Route, Service, Shared};
 use super::rooms::Seat;
-use super::talk::{Flow, Heard, Talk};
+use super::talk::{Flow, Heard, Rules, Talk};
 use super::upgrade::Setup;
 use crate::guard::{Backlog, Batch, Delivery, Member};
 use crate::observe::Reason;
@@ -37,24 +37,25 @@ impl Connection {
             return (new, Step::Close(Close::Abort, Reason::Internal));
         };
         shared.counters.opened += 1;
-        new.talk.begin(&route.options.rules(), cx);
+        new.talk.begin(&route.rules, cx);
         match &mut route.kind {
             Kind::Echo => {}
             Kind::Room => {
-                let (name, options) = (setup.room.as_deref().unwrap_or(""), &route.options);
+                let name = setup.room.as_deref().unwrap_or("");
                 match shared.rooms.join(cx.me(), name) {
                     Ok(seat) => new.seat = seat,
                     Err(_) => {
                         shared.counters.refused += 1;
-                        let rules = options.rules();
-                        new.talk.close(Code::TRY_LATER, "no place in this room", Reason::Refused, &rules, cx);
+                        let why = "no place in this room";
+                        new.talk.close(Code::TRY_LATER, why, Reason::Refused, &route.rules, cx);
                     }
                 }
             }
             Kind::Custom(_) => {
                 let (room, protocol) = (setup.room.as_deref(), setup.protocol.as_deref());
                 let (talk, mut rest) = new.split();
-                tell(route, talk, &mut rest, shared, Call::Open(room, protocol), cx);
+                let Route { rules, kind, .. } = route;
+                tell((kind, rules), talk, &mut rest, shared, Call::Open(room, protocol), cx);
             }
         }
         (new, Step::Continue)
@@ -95,14 +96,14 @@ impl Connection {
             shared.rooms.gate_mut().make_wait(self.talk.wait(), cx);
             return Step::Continue;
         }
-        let rules = route.options.rules();
+        let Route { options, rules, kind } = route;
         let before = shared.counters.messages_in;
         let (talk, mut rest) = self.split();
-        let step = talk.read(input, desk, &rules, cx, |talk, heard, cx| match heard {
+        let step = talk.read(input, desk, rules, cx, |talk, heard, cx| match heard {
             Heard::Message(message) => {
                 shared.counters.messages_in += 1;
                 shared.counters.bytes_in += message.bytes().len() as u64;
-                heed(route, talk, &mut rest, shared, message, cx)
+                heed((kind, rules), talk, &mut rest, shared, message, cx)
             }
             Heard::Close(_) => Flow::More,
         });
@@ -110,8 +111,8 @@ impl Connection {
             shared.rooms.gate_mut().make_wait(self.talk.wait(), cx);
         }
         let heard = shared.counters.messages_in - before;
-        if route.options.message_rate > 0 && step == Step::Continue {
-            self.count(heard, &route.options, shared, cx);
+        if options.message_rate > 0 && step == Step::Continue {
+            self.count(heard, options, shared, cx);
         }
         step
     }
@@ -127,7 +128,7 @@ impl Connection {
         let Some(route) = routes.get_mut(usize::from(self.talk.mark)) else {
             return Step::Close(Close::Abort, Reason::Internal);
         };
-        let rules = route.options.rules();
+        let Route { options, rules, kind } = route;
         match event {
             Event::Open => {}
             Event::Drained => {
@@ -139,20 +140,20 @@ impl Connection {
                     }
                 }
                 let (talk, mut rest) = self.split();
-                tell(route, talk, &mut rest, shared, Call::Writable, cx);
+                tell((kind, rules), talk, &mut rest, shared, Call::Writable, cx);
             }
-            Event::Note(_, Note::Batch(batch)) => return self.deliver(&batch, &route.options, shared, cx),
+            Event::Note(_, Note::Batch(batch)) => return self.deliver(&batch, options, shared, cx),
             Event::Note(_, Note::Send(message)) => {
                 let (talk, mut rest) = self.split();
                 say(talk, &mut rest, shared, message.as_message(), cx);
             }
             Event::Note(_, Note::Close(code, text)) => {
-                self.talk.close(code, &text, Reason::Kicked, &rules, cx);
+                self.talk.close(code, &text, Reason::Kicked, rules, cx);
             }
-            Event::Eof => return self.talk.hit(Hit::Eof, &rules, cx),
-            Event::Timeout(deadline) => return self.talk.hit(Hit::Timeout(deadline), &rules, cx),
-            Event::Failed(failure) => return self.talk.hit(Hit::Failed(failure), &rules, cx),
-            Event::Drain => return self.talk.hit(Hit::Drain, &rules, cx),
+            Event::Eof => return self.talk.hit(Hit::Eof, rules, cx),
+            Event::Timeout(deadline) => return self.talk.hit(Hit::Timeout(deadline), rules, cx),
+            Event::Failed(failure) => return self.talk.hit(Hit::Failed(failure), rules, cx),
+            Event::Drain => return self.talk.hit(Hit::Drain, rules, cx),
         }
         Step::Continue
     }
@@ -228,20 +229,20 @@ struct Rest<'a> {
 
 /// Does with a message what the route says.
 fn heed<A: Service>(
-    route: &mut Route,
+    (kind, rules): (&mut Kind, &Rules),
     talk: &mut Talk,
     rest: &mut Rest<'_>,
     shared: &mut Shared,
     message: Message<'_>,
     cx: &mut Cx<'_, A>,
 ) -> Flow {
-    match route.kind {
+    match kind {
         Kind::Echo => {
             say(talk, rest, shared, message, cx);
             return Flow::More;
         }
         Kind::Room => shared.rooms.publish_from(*rest.seat, cx.me(), message),
-        Kind::Custom(_) => tell(route, talk, rest, shared, Call::Message(message), cx),
+        Kind::Custom(_) => tell((kind, rules), talk, rest, shared, Call::Message(message), cx),
     }
     if shared.rooms.gate().is_full() { Flow::Hold } else { Flow::More }
 }
@@ -278,14 +279,14 @@ enum Call<'a> {
 
 /// Calls the route's handler, if it has one of its own, and does what it wishes.
 fn tell<A: Service>(
-    route: &mut Route,
+    (kind, rules): (&mut Kind, &Rules),
     talk: &mut Talk,
     rest: &mut Rest<'_>,
     shared: &mut Shared,
     call: Call<'_>,
     cx: &mut Cx<'_, A>,
 ) {
-    let Kind::Custom(handler) = &mut route.kind else { return };
+    let Kind::Custom(handler) = kind else { return };
     let (token, address, backlog) = (cx.me(), cx.peer(), cx.backlog());
     let (cork, host) = cx.output();
     let mut peer = Peer {
@@ -307,6 +308,6 @@ fn tell<A: Service>(
         Call::Writable => handler.writable(&mut peer),
     }
     if let Some((code, text)) = peer.wish {
-        talk.close(code, &text, Reason::WsClosed, &route.options.rules(), cx);
+        talk.close(code, &text, Reason::WsClosed, rules, cx);
     }
 }

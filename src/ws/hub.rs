@@ -63,13 +63,6 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    /// The rules that a call runs under.
-    pub(super) fn rules(&self) -> Rules {
-        Rules { pace: self.pace, limits: self.limits }
-    }
-}
-
 /// Who hears what is said on a route.
 pub enum Kind {
     /// The sender.
@@ -113,6 +106,8 @@ pub struct Counters {
 
 pub(super) struct Route {
     pub options: Options,
+    /// What of them a call runs under.
+    pub rules: Rules,
     pub kind: Kind,
 }
 
@@ -153,7 +148,8 @@ impl Hub {
 
     /// Adds a route. Every worker adds the same ones in the same order.
     pub fn add(&mut self, options: Options, kind: Kind) -> RouteId {
-        self.routes.push(Route { options, kind });
+        let rules = Rules { pace: options.pace, limits: options.limits };
+        self.routes.push(Route { options, rules, kind });
         RouteId((self.routes.len() - 1) as u16)
     }
 

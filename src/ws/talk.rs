@@ -259,9 +259,16 @@ impl Talk {
     ) -> Step<Reason> {
         // After our close frame nothing is answered (5.5.1).
         let open = self.state.is_open();
+        let message = match event {
+            Event::Text(text) => Some(Message::Text(text)),
+            Event::Binary(bytes) => Some(Message::Binary(bytes)),
+            Event::Ping(_) | Event::Pong(_) | Event::Close(_) => None,
+        };
+        if let (true, Some(message)) = (open, message) {
+            *flow = on(self, Heard::Message(message), cx);
+            return Step::Continue;
+        }
         match event {
-            Event::Text(text) if open => *flow = on(self, Heard::Message(Message::Text(text)), cx),
-            Event::Binary(bytes) if open => *flow = on(self, Heard::Message(Message::Binary(bytes)), cx),
             Event::Ping(payload) if open => self.control(Opcode::Pong, payload, cx),
             Event::Text(_) | Event::Binary(_) | Event::Ping(_) | Event::Pong(_) => {}
             Event::Close(said) => {
