@@ -23,6 +23,12 @@ impl Lifecycle {
         Lifecycle { peers }
     }
 
+    /// Anybody's life is written: ask before anything else.
+    #[inline]
+    pub fn wants_any(&self) -> bool {
+        log::log_enabled!(target: TARGET, log::Level::Debug) || !self.peers.is_empty()
+    }
+
     /// This one's life is written: ask before gathering anything.
     #[inline]
     pub fn wants(&self, peer: &Peer) -> bool {

@@ -341,10 +341,21 @@ impl Service for Worker {
         &mut self.site
     }
 
+    #[inline]
     fn on_exchange(&mut self, done: &Exchanged<'_>) {
         let method = done.head.map(|head| head.method);
         let tally = &mut self.publisher.tally;
         tally.exchange(method, done.status, done.duration_ms, done.bytes_in, done.bytes_out);
+        if self.record.is_on() || self.tape.is_some() {
+            self.write_down(done);
+        }
+    }
+}
+
+impl Worker {
+    /// For the log, and for tests.
+    #[inline(never)]
+    fn write_down(&mut self, done: &Exchanged<'_>) {
         if self.record.is_on() && !(self.answers_health && admin::is_health(done.head)) {
             self.record.write(done, &self.site);
         }

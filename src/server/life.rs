@@ -4,14 +4,15 @@ use super::app::{Note, Worker};
 use super::session::{STATES, Session};
 use crate::guard::Slow;
 use crate::observe::{DropPolicy, Handshake, Tally};
-use crate::reactor::{Event, Fault, Op, Peer, Phase, TlsFault, Token};
+use crate::reactor::{Cx, Event, Fault, Op, Peer, Phase, TlsFault, Token};
 use crate::{tcp, ws};
 
 impl Worker {
     /// A session's state, to be handed to [`lived`](Self::lived) after a call: none unless its life is written.
     #[inline]
-    pub(super) fn before(&self, session: &Session, peer: &Peer) -> Option<usize> {
-        self.lifecycle.wants(peer).then(|| session.state(Phase::Open)).flatten()
+    pub(super) fn before(&self, session: &Session, cx: &Cx<'_, Worker>) -> Option<usize> {
+        let wanted = self.lifecycle.wants_any() && self.lifecycle.wants(&cx.peer());
+        wanted.then(|| session.state(Phase::Open)).flatten()
     }
 
     /// A call is over: writes the state that it led to.

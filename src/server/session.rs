@@ -99,10 +99,8 @@ impl reactor::Session for Session {
     type App = Worker;
 
     fn on_data(&mut self, input: &mut Input<'_>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
-        let before = app.before(self, &cx.peer());
-        let held = self.held();
+        let before = app.before(self, cx);
         let step = self.take_data(input, app, cx);
-        cx.hold(held, self.held());
         if let Some(before) = before {
             app.lived(before, self, cx.me(), &cx.peer());
         }
@@ -113,7 +111,7 @@ impl reactor::Session for Session {
         if matches!(event, Event::Open | Event::Failed(_)) && !matches!(self, Session::Tick(_)) {
             app.heard(&event, cx.tls().is_some(), cx.me(), &cx.peer());
         }
-        let before = app.before(self, &cx.peer());
+        let before = app.before(self, cx);
         let held = self.held();
         let step = self.take_event(event, app, cx);
         cx.hold(held, self.held());
@@ -125,6 +123,7 @@ impl reactor::Session for Session {
 }
 
 impl Session {
+    /// Takes bytes, and says what is held for them: each protocol for itself, since this is asked with every read.
     fn take_data(
         &mut self,
         input: &mut Input<'_>,
@@ -133,19 +132,40 @@ impl Session {
     ) -> Step<Reason> {
         match self {
             Session::Http(connection) => {
+                let held = connection.held();
                 let outcome = connection.on_data(input, app, cx);
-                match (self.after_http(outcome, app, cx), &mut *self) {
+                let step = match (self.after_http(outcome, app, cx), &mut *self) {
                     // What came behind the handshake.
                     (Step::Continue, Session::Ws(connection)) if !input.is_empty() => {
                         connection.on_data(input, app, cx)
                     }
                     (step, _) => step,
-                }
+                };
+                cx.hold(held, self.held());
+                step
             }
-            Session::Ws(connection) => connection.on_data(input, app, cx),
-            Session::Tcp(connection) => connection.on_data(input, app, cx),
-            Session::Tick(_) => Step::Continue,
+            Session::Ws(connection) => {
+                let held = connection.held();
+                let step = connection.on_data(input, app, cx);
+                cx.hold(held, connection.held());
+                step
+            }
+            // Together, since of four ways the compiler makes a table.
+            Session::Tcp(_) | Session::Tick(_) => self.take_raw_data(input, app, cx),
         }
+    }
+
+    fn take_raw_data(
+        &mut self,
+        input: &mut Input<'_>,
+        app: &mut Worker,
+        cx: &mut Cx<'_, Worker>,
+    ) -> Step<Reason> {
+        let Session::Tcp(connection) = self else { return Step::Continue };
+        let held = connection.held();
+        let step = connection.on_data(input, app, cx);
+        cx.hold(held, connection.held());
+        step
     }
 
     fn take_event(&mut self, event: Event<Note>, app: &mut Worker, cx: &mut Cx<'_, Worker>) -> Step<Reason> {
