@@ -22,7 +22,7 @@
 //!
 //! TLS is a filter between 4's read and `on_data`, and between the cork and the socket: see `tls.rs`, and `secure.rs` for its phase.
 //!
-//! Read on in `outcome.rs`, `port.rs`, `pump.rs`. This module imports no other of the crate.
+//! Read on in `outcome.rs`, `port.rs`, `pump.rs`, `send.rs`. This module imports no other of the crate.
 
 mod accept;
 mod birth;
@@ -43,6 +43,7 @@ pub mod port;
 mod pump;
 mod room;
 mod secure;
+mod send;
 mod survey;
 mod table;
 #[cfg(feature = "tls")]

@@ -86,6 +86,14 @@ impl Phase {
         }
     }
 
+    /// What the session says is sent, now or later.
+    pub fn takes_output(self) -> bool {
+        match self {
+            Phase::Connecting | Phase::Handshaking | Phase::Open => true,
+            Phase::Detached | Phase::ReadOnly | Phase::Flushing | Phase::Lingering => false,
+        }
+    }
+
     /// What to do about a failure in this phase.
     pub fn on_failure(self, failure: Failure) -> OnFailure {
         match (self, failure.op) {
@@ -262,6 +270,11 @@ impl<R> Port<R> {
             total_at: Millis::NEVER,
             reason: None,
         }
+    }
+
+    /// What is said now can be handed to the kernel: nothing waits before it.
+    pub(super) fn takes_at_once(&self) -> bool {
+        self.phase == Phase::Open && self.outbox.is_none() && self.ready.has(Ready::WRITABLE)
     }
 
     /// Bytes in memory that wait for the peer.

@@ -84,7 +84,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             let Some(port) = self.core.ports.get_mut(token) else { return };
             match port.phase {
                 Phase::Handshaking => {}
-                Phase::Open => return self.run_open(token),
+                Phase::Open => return self.run_open_apart(token),
                 Phase::Detached
                 | Phase::Connecting
                 | Phase::ReadOnly

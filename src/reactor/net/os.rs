@@ -236,21 +236,33 @@ impl Net for OsNet {
         self.poll.registry().reregister(&mut SourceFd(&stream.0.as_raw_fd()), to_mio(token), interest)
     }
 
+    // Part of the pump's loop: see there.
+    #[inline(always)]
     fn read(&mut self, stream: &mut OsStream, buf: &mut [u8]) -> Io {
-        match retry_on_intr(|| rustix::net::recv(&*stream, &mut *buf, RecvFlags::empty())) {
-            Ok((0, _)) => Io::Eof,
-            Ok((n, _)) => Io::Done(n),
-            Err(errno) => failed("read", errno),
+        loop {
+            match rustix::net::recv(&*stream, &mut *buf, RecvFlags::empty()) {
+                Ok((0, _)) => return Io::Eof,
+                Ok((n, _)) => return Io::Done(n),
+                Err(Errno::INTR) => {}
+                Err(errno) => return failed("read", errno),
+            }
         }
     }
 
+    #[inline(always)]
     fn write(&mut self, stream: &mut OsStream, bufs: &[IoSlice<'_>], more: bool) -> Io {
         let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-        let sent = retry_on_intr(|| match bufs {
-            [only] => rustix::net::send(&*stream, only, flags),
-            several => rustix::net::sendmsg(&*stream, several, &mut SendAncillaryBuffer::default(), flags),
-        });
-        sent.map_or_else(|errno| failed("write", errno), Io::Done)
+        loop {
+            let sent = match bufs {
+                [only] => rustix::net::send(&*stream, only, flags),
+                several => send_several(stream, several, flags),
+            };
+            match sent {
+                Ok(n) => return Io::Done(n),
+                Err(Errno::INTR) => {}
+                Err(errno) => return failed("write", errno),
+            }
+        }
     }
 
     fn send_file(&mut self, stream: &mut OsStream, file: &FileHandle, at: u64, len: u64) -> Io {
@@ -289,6 +301,11 @@ impl Net for OsNet {
         }
         drop(stream);
     }
+}
+
+#[inline(never)]
+fn send_several(stream: &OsStream, bufs: &[IoSlice<'_>], flags: SendFlags) -> rustix::io::Result<usize> {
+    rustix::net::sendmsg(stream, bufs, &mut SendAncillaryBuffer::default(), flags)
 }
 
 /// The one place where the calendar is read.
@@ -345,6 +362,7 @@ fn refused(errno: Errno, listener: &mut OsListener) -> Accept<OsStream> {
     }
 }
 
+#[inline(never)]
 fn failed(what: &str, errno: Errno) -> Io {
     match errno {
         Errno::WOULDBLOCK => Io::WouldBlock,

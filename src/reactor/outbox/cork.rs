@@ -63,6 +63,7 @@ impl Cork {
     }
 
     /// The session has seen them: what leaves from there gets its head.
+    #[inline(always)]
     pub(in super::super) fn has_shown(&mut self, buffer: &mut [u8]) {
         self.shown = (0, 0);
         if !self.lent.is_empty() {
@@ -87,6 +88,7 @@ impl Cork {
     }
 
     /// All of it, if it is plain bytes in one place: the common case. `shown` is the buffer that was shown.
+    #[inline(always)]
     pub fn plain<'a>(&'a self, shown: &'a [u8]) -> Option<&'a [u8]> {
         match (self.parts.is_empty(), self.lent.is_empty()) {
             (true, true) => Some(&self.bytes),
@@ -177,9 +179,12 @@ impl Cork {
     }
 
     /// Throws everything away. A cork that grew large gives its memory back.
+    #[inline(always)]
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(4 * LARGEST);
+        if self.bytes.capacity() > 4 * LARGEST {
+            self.bytes.shrink_to(4 * LARGEST);
+        }
         self.parts.clear();
         self.lent = 0..0;
         (self.part_memory, self.files) = (0, 0);
