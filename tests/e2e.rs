@@ -1,12 +1,16 @@
 //! The binary and the server on real sockets.
 
+#[path = "support/program.rs"]
+mod program;
+
 use evenkeel::server::Server;
 use evenkeel::server::settings::{Address, Config};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use program::{Program, evenkeel};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -35,64 +39,24 @@ impl Drop for Scrap {
     }
 }
 
-/// The binary, serving. Its log is read from `log`.
+/// The program, by a file with this content.
 struct Running {
-    child: Child,
+    program: Program,
     at: SocketAddr,
-    log: BufReader<ChildStderr>,
     _config: Scrap,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn serve(name: &str, config: &str, wrap: impl FnOnce(Command) -> Command) -> Running {
     let config = Scrap::new(name, config);
-    let mut command = wrap(evenkeel());
-    command.arg("-c").arg(&config.0).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
-    let at = at.parse().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    Running { child, at, log, _config: config }
+    let program = Program::start(wrap(evenkeel()).arg("-c").arg(&config.0));
+    Running { at: program.at, program, _config: config }
 }
 
-impl Running {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Reads the log up to a line with these words.
-    fn await_log(&mut self, words: &str) -> String {
-        let mut log = String::new();
-        loop {
-            let before = log.len();
-            assert!(self.log.read_line(&mut log).unwrap() > 0, "no {words:?} in the log:\n{log}");
-            if log[before..].contains(words) {
-                return log.split_off(before);
-            }
-        }
-    }
-
-    /// Its exit code, and the rest of its log.
-    fn end(&mut self) -> (Option<i32>, String) {
-        let mut log = String::new();
-        self.log.read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), log)
-    }
-
-    /// CPU time so far, in ticks of 10 ms.
-    fn ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    }
+/// CPU time of a process so far, in ticks of 10 ms.
+fn ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 fn connect(at: SocketAddr) -> TcpStream {
@@ -230,9 +194,9 @@ fn sigterm_under_load_loses_no_request_that_was_being_answered() {
     upload.write_all(b"12345").unwrap();
     ready.wait();
     draining.store(true, Ordering::SeqCst);
-    server.signal(Signal::TERM);
+    server.program.signal(Signal::TERM);
     // Told again and again: on a loaded machine a worker may be too slow to answer for the first report.
-    let waits = server.await_log("1 http_body");
+    let waits = server.program.await_log("1 http_body");
     assert!(waits.contains("waiting for"), "{waits:?}");
     upload.write_all(b"67890").unwrap();
     let Came::Whole(text) = answer(&mut upload) else { panic!("the upload was lost") };
@@ -240,7 +204,7 @@ fn sigterm_under_load_loses_no_request_that_was_being_answered() {
     drop(upload);
     let answered: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
     assert!(answered > 0);
-    let (code, log) = server.end();
+    let (code, log) = server.program.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("drained in"), "{log}");
     let refused = TcpStream::connect(at).unwrap_err();
@@ -255,11 +219,11 @@ fn a_second_signal_ends_at_once() {
         .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n")
         .unwrap();
     stuck.read_exact(&mut [0; 25]).unwrap();
-    server.signal(Signal::INT);
-    server.await_log("draining");
-    server.await_log("waiting for");
-    server.signal(Signal::TERM);
-    let (code, log) = server.end();
+    server.program.signal(Signal::INT);
+    server.program.await_log("draining");
+    server.program.await_log("waiting for");
+    server.program.signal(Signal::TERM);
+    let (code, log) = server.program.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("a second signal: 1 connections are cut"), "{log}");
     assert!(!matches!(stuck.read(&mut [0]), Ok(n) if n > 0));
@@ -271,13 +235,6 @@ fn fail(command: &mut Command) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// Without the variables around the test: some of them are settings.
-fn evenkeel() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    command.env_clear();
-    command
-}
-
 #[test]
 fn in_a_limited_address_space_all_threads_share_one_arena() {
     let limited = |command: Command| {
@@ -286,7 +243,7 @@ fn in_a_limited_address_space_all_threads_share_one_arena() {
         shell
     };
     let server = serve("narrow", CONFIG, limited);
-    let about = |file: &str| std::fs::read(format!("/proc/{}/{file}", server.child.id())).unwrap();
+    let about = |file: &str| std::fs::read(format!("/proc/{}/{file}", server.program.child.id())).unwrap();
     let environ = String::from_utf8(about("environ")).unwrap();
     assert!(environ.contains("MALLOC_ARENA_MAX=1"), "{environ:?}");
     assert!(String::from_utf8(about("cmdline")).unwrap().ends_with(".toml\0"), "the arguments are the same");
@@ -302,6 +259,24 @@ fn a_port_that_is_taken_is_one_line_and_exit_code_1() {
     let (code, text) = fail(evenkeel().args(["--host", "127.0.0.1", "--port", &port]));
     assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
     assert!(text.contains(&format!("port {port} is taken")) && text.contains("--port"), "{text}");
+}
+
+#[test]
+fn whoever_finds_a_port_taken_is_told_which_setting_says_another() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (at, port) = (taken.local_addr().unwrap(), taken.local_addr().unwrap().port());
+    let server = "[server]\nhost = \"127.0.0.1\"\nport = 0\n";
+    let off = "[metrics]\nenable = false\n";
+    for (setting, text) in [
+        ("metrics.port", format!("{server}[metrics]\nport = {port}\n")),
+        ("[[listener]] address", format!("{off}[[listener]]\naddress = \"{at}\"\n")),
+        ("[[tcp]] listen", format!("{server}{off}[[tcp]]\nlisten = \"{at}\"\nhandler = \"echo\"\n")),
+    ] {
+        let file = Scrap::new(&format!("taken-{}", setting.len()), &text);
+        let (code, said) = fail(evenkeel().arg("-c").arg(&file.0));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("port {port} is taken")) && said.contains(setting), "{said}");
+    }
 }
 
 #[test]
@@ -342,7 +317,7 @@ fn when_descriptors_run_out_it_recovers_and_does_not_spin() {
     });
     // More than it has descriptors for; each asks once and stays.
     let mut clients: Vec<_> = (0..150).map(|_| connect(server.at)).collect();
-    let before = (server.ticks(), Instant::now());
+    let before = (ticks(server.program.child.id()), Instant::now());
     for (n, client) in clients.iter_mut().enumerate() {
         // Those who were let go for others are replaced: whoever comes is served.
         for attempt in 0.. {
@@ -353,7 +328,7 @@ fn when_descriptors_run_out_it_recovers_and_does_not_spin() {
             *client = connect(server.at);
         }
     }
-    let busy = server.ticks() - before.0;
+    let busy = ticks(server.program.child.id()) - before.0;
     let spent = before.1.elapsed();
     assert!(busy < 50 + spent.as_millis() as u64 / 40, "{busy} ticks in {spent:?}");
     drop(clients);
@@ -361,6 +336,6 @@ fn when_descriptors_run_out_it_recovers_and_does_not_spin() {
     after.write_all(LAST).unwrap();
     assert!(matches!(answer(&mut after), Came::Whole(_)));
     drop(after);
-    server.signal(Signal::TERM);
-    assert_eq!(server.end().0, Some(0));
+    server.program.signal(Signal::TERM);
+    assert_eq!(server.program.end().0, Some(0));
 }

@@ -1,6 +1,9 @@
 //! The client against a server that is killed and started again: two processes, real sockets, SIGKILL.
 #![cfg(feature = "cli")]
 
+#[path = "support/program.rs"]
+mod program;
+
 use evenkeel::guard::Retry;
 use evenkeel::observe::Reason;
 use evenkeel::reactor::{
@@ -10,9 +13,7 @@ use evenkeel::reactor::{
 use evenkeel::wire::ws::Code;
 use evenkeel::ws;
 use evenkeel::ws::client::{Change, Client, Handler, Link, Options};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use program::{Program, evenkeel};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -37,9 +38,9 @@ enum Told {
     Acknowledged(usize),
 }
 
-struct Program(ws::Hub);
+struct Dialler(ws::Hub);
 
-impl ws::Service for Program {
+impl ws::Service for Dialler {
     fn ws(&mut self) -> &mut ws::Hub {
         &mut self.0
     }
@@ -47,34 +48,34 @@ impl ws::Service for Program {
 
 struct Dialling(Client);
 
-impl App for Program {
+impl App for Dialler {
     type Session = Dialling;
     type Note = ws::Note;
     type Message = ();
     type Reason = Reason;
 
-    fn admit(&mut self, _: ListenerId, _: &Peer, _: &mut AppCx<'_, Program>) -> Admit<Dialling> {
+    fn admit(&mut self, _: ListenerId, _: &Peer, _: &mut AppCx<'_, Dialler>) -> Admit<Dialling> {
         Admit::Refuse(CloseHow::Normal)
     }
 
-    fn on_message(&mut self, (): (), cx: &mut AppCx<'_, Program>) {
+    fn on_message(&mut self, (): (), cx: &mut AppCx<'_, Dialler>) {
         let all: Vec<_> = cx.survey().map(|one| one.token).collect();
         all.into_iter().for_each(|token| cx.notify(token, ws::Note::Close(Code::NORMAL, "enough".into())));
     }
 
-    fn on_close(&mut self, Dialling(client): Dialling, end: End<Reason>, cx: &mut AppCx<'_, Program>) {
+    fn on_close(&mut self, Dialling(client): Dialling, end: End<Reason>, cx: &mut AppCx<'_, Dialler>) {
         client.on_close(end.reason, end.token, self, cx.host());
     }
 }
 
 impl Session for Dialling {
-    type App = Program;
+    type App = Dialler;
 
     fn on_data(
         &mut self,
         input: &mut Input<'_>,
-        app: &mut Program,
-        cx: &mut Cx<'_, Program>,
+        app: &mut Dialler,
+        cx: &mut Cx<'_, Dialler>,
     ) -> Step<Reason> {
         self.0.on_data(input, app, cx)
     }
@@ -82,8 +83,8 @@ impl Session for Dialling {
     fn on_event(
         &mut self,
         event: Event<ws::Note>,
-        app: &mut Program,
-        cx: &mut Cx<'_, Program>,
+        app: &mut Dialler,
+        cx: &mut Cx<'_, Dialler>,
     ) -> Step<Reason> {
         self.0.on_event(event, app, cx)
     }
@@ -120,31 +121,11 @@ impl Handler for Counting {
     }
 }
 
-/// A server of its own process.
-struct Running(Child);
-
-/// Ends it even if the test failed half-way.
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn serve(port: u16) -> (Running, SocketAddr) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    command.env_clear();
+fn serve(port: u16) -> Program {
+    let mut command = evenkeel();
     command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--log-level", "off"]);
-    command.env("EVENKEEL_METRICS_ENABLE", "false").stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
-    // The access log goes there too: somebody has to read it.
-    std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-    let running = Running(child);
-    let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
-    (running, at.parse().unwrap())
+    command.envs([("EVENKEEL_METRICS_ENABLE", "false"), ("EVENKEEL_LOG_ACCESS", "off")]);
+    Program::start(&mut command)
 }
 
 /// What is told, up to the first that fits.
@@ -159,7 +140,8 @@ fn until(from: &Receiver<Told>, all: &mut Vec<Told>, mut fits: impl FnMut(&Told)
 
 #[test]
 fn a_server_killed_twenty_times_costs_no_acknowledged_message_and_every_change_is_told() {
-    let (mut server, at) = serve(0);
+    let mut server = serve(0);
+    let at = server.at;
     let (to, from) = channel();
     let mut options = Options::new(Target::Tcp(at), "a", "/echo");
     options.retry = RETRY;
@@ -169,7 +151,7 @@ fn a_server_killed_twenty_times_costs_no_acknowledged_message_and_every_change_i
         scope.spawn(move || {
             let client = Client::new(options, Box::new(Counting { next: 0, to })).unwrap();
             let hub = ws::Hub::new(0, 1, ws::RoomLimits::default());
-            let mut reactor = Reactor::new(Program(hub), OsNet::new().unwrap(), Settings::default());
+            let mut reactor = Reactor::new(Dialler(hub), OsNet::new().unwrap(), Settings::default());
             assert!(reactor.with_app(|_, cx| cx.spawn(Dialling(client))).is_ok());
             started.send(reactor.handle()).unwrap();
             reactor.run().unwrap();
@@ -188,7 +170,7 @@ fn a_server_killed_twenty_times_costs_no_acknowledged_message_and_every_change_i
                 lost -= usize::from(matches!(told, Told::Lost(_)));
                 lost == 0
             });
-            server = serve(at.port()).0;
+            server = serve(at.port());
         }
         until(&from, &mut told, |told| matches!(told, Told::Acknowledged(_)));
         handle.post(()).unwrap();

@@ -1,11 +1,15 @@
 //! A running server takes over another configuration, or refuses it whole. On real sockets, with the binary.
 
-use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "support/program.rs"]
+mod program;
+
+use program::{Program, evenkeel};
+use rustix::process::Signal;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 /// Longer than anything here takes; whoever waits longer fails instead of hanging.
@@ -36,16 +40,8 @@ impl Drop for Folder {
 
 struct Running {
     folder: Folder,
-    child: Child,
+    program: Program,
     at: SocketAddr,
-    log: BufReader<ChildStderr>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A configuration with these lines in `[server]`, these in other sections, and this body at `/`.
@@ -60,45 +56,20 @@ impl Running {
     fn start(name: &str, text: &str) -> Running {
         let folder = Folder::new(name);
         let file = folder.write("evenkeel.toml", text);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-        command.env_clear();
-        let mut child =
-            command.arg("-c").arg(file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
-        let at = at.parse().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        Running { folder, child, at, log }
+        let program = Program::start(evenkeel().arg("-c").arg(file));
+        Running { folder, at: program.at, program }
     }
 
     /// `evenkeel reload` with this as the file now.
     fn reload(&self, text: &str) -> Output {
         let file = self.folder.write("evenkeel.toml", text);
-        Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-            .env_clear()
-            .arg("reload")
-            .arg("-c")
-            .arg(file)
-            .output()
-            .unwrap()
+        evenkeel().arg("reload").arg("-c").arg(file).output().unwrap()
     }
 
     fn reload_well(&self, text: &str) -> String {
         let output = self.reload(text);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn await_log(&mut self, words: &str) -> String {
-        let mut log = String::new();
-        loop {
-            let before = log.len();
-            assert!(self.log.read_line(&mut log).unwrap() > 0, "no {words:?} in the log:\n{log}");
-            if log[before..].contains(words) {
-                return log.split_off(before);
-            }
-        }
     }
 
     fn connect(&self) -> TcpStream {
@@ -165,8 +136,8 @@ fn sighup_reloads_too_and_says_in_the_log_what_changed() {
     let mut stream = server.connect();
     assert!(get(&mut stream).ends_with("one"));
     server.folder.write("evenkeel.toml", &config("", "", "two"));
-    kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
-    server.await_log("route /: changed");
+    server.program.signal(Signal::HUP);
+    server.program.await_log("route /: changed");
     assert!(get(&mut stream).ends_with("two"));
 }
 
@@ -175,8 +146,8 @@ fn a_broken_file_is_refused_and_the_server_runs_on() {
     let mut server = Running::start("broken", &config("", "", "one"));
     let mut stream = server.connect();
     server.folder.write("evenkeel.toml", &config("prot = 1", "", "two"));
-    kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
-    let line = server.await_log("refused");
+    server.program.signal(Signal::HUP);
+    let line = server.program.await_log("refused");
     assert!(line.contains("prot") && line.contains("evenkeel.toml:6:1"), "{line}");
     assert!(get(&mut stream).ends_with("one"));
     assert!(get(&mut server.connect()).ends_with("one"));
@@ -192,7 +163,7 @@ fn the_command_says_what_is_wrong_with_a_broken_file_and_the_server_is_told_too(
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{said}");
         assert!(said.contains("evenkeel.toml:") && said.contains("the server has refused it"), "{said}");
-        server.await_log("reload refused");
+        server.program.await_log("reload refused");
         assert!(get(&mut stream).ends_with("one"));
     }
     // Without a word of where the socket is, nobody can be asked.
@@ -266,10 +237,10 @@ fn the_log_changes_its_level_its_form_and_its_place() {
     server.reload_well(&config("", &log, "one"));
     get(&mut stream);
     drop(stream);
-    server.await_log("closed in");
+    server.program.await_log("closed in");
     drop(get(&mut server.connect()));
-    kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();
-    server.child.wait().unwrap();
+    server.program.signal(Signal::TERM);
+    server.program.child.wait().unwrap();
     let text = std::fs::read_to_string(&place).unwrap();
     assert!(text.lines().count() == 2 && text.starts_with('{'), "{text}");
 }
@@ -278,32 +249,26 @@ fn the_log_changes_its_level_its_form_and_its_place() {
 fn the_life_of_a_watched_peer_is_written_at_any_level_and_sigusr2_says_what_there_is() {
     let mut server = Running::start("watched", &config("", "[log]\ndebug_peers = [\"127.0.0.0/8\"]", "one"));
     let mut stream = server.connect();
-    server.await_log(": open");
+    server.program.await_log(": open");
     stream.write_all(b"GET / HT").unwrap();
-    server.await_log("http_fresh -> http_head");
+    server.program.await_log("http_fresh -> http_head");
     stream.write_all(b"TP/1.1\r\nhost: a\r\n\r\n").unwrap();
     answer(&mut stream);
-    server.await_log("http_head -> http_idle");
-    kill_process(Pid::from_child(&server.child), Signal::USR2).unwrap();
-    server.await_log("1 http_idle");
-    let line = server.await_log("worker 0");
+    server.program.await_log("http_head -> http_idle");
+    server.program.signal(Signal::USR2);
+    server.program.await_log("1 http_idle");
+    let line = server.program.await_log("worker 0");
     assert!(line.contains("timers") && line.contains("bytes in buffers"), "{line}");
-    server.await_log("worker 1");
+    server.program.await_log("worker 1");
     drop(stream);
-    server.await_log("closed in");
+    server.program.await_log("closed in");
 }
 
 #[test]
 fn without_a_server_the_command_says_so() {
     let folder = Folder::new("nobody");
     let file = folder.write("evenkeel.toml", &config("", "", "one"));
-    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .env_clear()
-        .arg("reload")
-        .arg("-c")
-        .arg(file)
-        .output()
-        .unwrap();
+    let output = evenkeel().arg("reload").arg("-c").arg(file).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("no server answers at"), "{said}");
 }

@@ -1,9 +1,14 @@
 //! Each setting has its effect: a server by a configuration, on real sockets, and what its clients see. What a reload changes is
 //! shown in `reload.rs` too; certificates in `tls.rs` and `tls_os.rs`.
 
+#[path = "support/program.rs"]
+mod program;
+
 use evenkeel::config::{self, Flags, Source};
 use evenkeel::server::Server;
 use evenkeel::server::settings::{Address, Config};
+use program::{Program, evenkeel};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -78,32 +83,23 @@ fn host_and_port_say_where_it_listens() {
     assert_eq!(status(&server.tell(LAST).0), "200");
 }
 
-/// The program, until it is dropped.
-struct Program(std::process::Child, SocketAddr, std::path::PathBuf);
+/// The program, and its file.
+struct Started(Program, std::path::PathBuf);
 
-impl Drop for Program {
+impl Drop for Started {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = std::fs::remove_file(&self.2);
+        let _ = std::fs::remove_file(&self.1);
     }
 }
 
-/// The program by a file with this `[server]` and what follows, these variables and flags: where it says that it listens.
-fn program(name: &str, server: &str, variables: &[(&str, &str)], flags: &[&str]) -> Program {
-    use std::io::BufRead;
+/// The program by a file with this `[server]` and what follows, these variables and flags.
+fn program(name: &str, server: &str, variables: &[(&str, &str)], flags: &[&str]) -> Started {
     let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-{name}.toml", std::process::id()));
     let text =
         format!("[server]\nworkers = 1\n{server}\n[metrics]\nenable = false\n[log]\naccess = \"off\"\n");
     std::fs::write(&path, text).unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    command.env_clear().envs(variables.iter().copied()).arg("-c").arg(&path).args(flags);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let at = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
-    Program(child, at, path)
+    let mut command = evenkeel();
+    Started(Program::start(command.envs(variables.iter().copied()).arg("-c").arg(&path).args(flags)), path)
 }
 
 fn free_port() -> u16 {
@@ -121,8 +117,8 @@ fn host_and_port_are_taken_from_the_file_from_a_variable_over_it_and_from_a_flag
     let flags = ["--host", "127.0.0.5", "--port", flag.as_str()];
     let check = |name: &str, variables: &[(&str, &str)], flags: &[&str], host: &str, port: &str| {
         let server = program(name, &text, variables, flags);
-        assert_eq!(server.1.to_string(), format!("{host}:{port}"));
-        assert_eq!(status(&ask(server.1, "/")), "200");
+        assert_eq!(server.0.at.to_string(), format!("{host}:{port}"));
+        assert_eq!(status(&ask(server.0.at, "/")), "200");
     };
     check("by-file", &[], &[], "127.0.0.2", &file);
     check("by-contract", &contract, &[], contract[0].1, contract[1].1);
@@ -134,17 +130,17 @@ fn host_and_port_are_taken_from_the_file_from_a_variable_over_it_and_from_a_flag
 fn drain_lag_keeps_listeners_open_for_so_long_after_readyz_has_turned() {
     let text = "host = \"127.0.0.1\"\nport = 0\nhealth = true\ndrain_lag = \"1s\"\ndrain_timeout = \"1s\"";
     let mut server = program("lag", text, &[], &[]);
-    assert_eq!(status(&ask(server.1, "/readyz")), "200");
+    let at = server.0.at;
+    assert_eq!(status(&ask(at, "/readyz")), "200");
     let began = Instant::now();
-    let pid = rustix::process::Pid::from_child(&server.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    while status(&ask(server.1, "/readyz")) != "503" {
+    server.0.signal(Signal::TERM);
+    while status(&ask(at, "/readyz")) != "503" {
         assert!(began.elapsed() < Duration::from_secs(1), "it is not told in time");
     }
-    assert_eq!(status(&ask(server.1, "/")), "200", "newcomers are still served");
-    assert!(server.0.wait().unwrap().success());
+    assert_eq!(status(&ask(at, "/")), "200", "newcomers are still served");
+    assert_eq!(server.0.end().0, Some(0));
     assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
-    let refused = TcpStream::connect(server.1).unwrap_err();
+    let refused = TcpStream::connect(at).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
@@ -159,14 +155,14 @@ fn health_is_answered_on_the_main_port_when_asked_for_and_never_logged_and_a_rou
     );
     let access = [("EVENKEEL_LOG_ACCESS", "common"), ("EVENKEEL_LOG_ACCESS_PATH", path.to_str().unwrap())];
     let mut server = program("health", &text, &access, &[]);
-    let answer = ask(server.1, "/healthz");
+    let at = server.0.at;
+    let answer = ask(at, "/healthz");
     assert!(status(&answer) == "200" && answer.contains("\r\n\r\nhealthy\n"), "{answer}");
-    assert_eq!(status(&ask(server.1, "/readyz?x")), "200");
-    assert!(ask(server.1, "/livez").ends_with("mine"));
-    ask(server.1, "/other");
-    let pid = rustix::process::Pid::from_child(&server.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    server.0.wait().unwrap();
+    assert_eq!(status(&ask(at, "/readyz?x")), "200");
+    assert!(ask(at, "/livez").ends_with("mine"));
+    ask(at, "/other");
+    server.0.signal(Signal::TERM);
+    server.0.end();
     let log = std::fs::read_to_string(&path).unwrap();
     let _ = std::fs::remove_file(&path);
     assert!(log.contains("/other") && !log.contains("/healthz") && !log.contains("/readyz"), "{log}");

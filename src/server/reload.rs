@@ -8,7 +8,7 @@
 use super::app::Message;
 use super::attend::Spot;
 use super::build::{self, Protocols};
-use super::run::{Certificates, RunError, Server, bind};
+use super::run::{Certificates, RunError, Server, bind, said_by};
 use super::settings::{Address, Config, Listener, Route};
 use super::tls::{self, Loaded, Store, TlsError};
 use crate::reactor::net::os::{OsListener, calendar};
@@ -125,7 +125,8 @@ impl Server {
             if old.iter().any(|one| one.address == listener.address) {
                 continue;
             }
-            let socket = bind(&mut Vec::new(), &listener.address).map_err(ReloadError::Listen)?;
+            let by = said_by(config, &listener.address);
+            let socket = bind(&mut Vec::new(), &listener.address, by).map_err(ReloadError::Listen)?;
             let at = super::run::address(&socket).map_err(ReloadError::Build)?;
             addresses.push((listener.address.clone(), at));
             for worker in &mut listeners {

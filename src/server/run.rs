@@ -34,8 +34,8 @@ const ADMIN_CONNECTIONS: usize = 64;
 /// Why a server did not start, or ended.
 #[derive(Debug)]
 pub enum RunError {
-    /// An address cannot be listened on.
-    Listen(Address, io::Error),
+    /// An address cannot be listened on; with the setting that says which.
+    Listen(Address, &'static str, io::Error),
     /// Certificates or keys cannot be used; all that is wrong with them.
     Tls(Vec<TlsError>),
     /// Something else that was needed at the start could not be had.
@@ -48,7 +48,7 @@ impl RunError {
     /// The operating system did not permit it.
     pub fn is_denied(&self) -> bool {
         match self {
-            RunError::Listen(_, error) | RunError::Start(error) => {
+            RunError::Listen(.., error) | RunError::Start(error) => {
                 error.kind() == io::ErrorKind::PermissionDenied
             }
             RunError::Tls(errors) => errors.iter().all(|error| error.denied),
@@ -60,7 +60,9 @@ impl RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Listen(at, error) => write!(f, "cannot listen on {at}: {}", advice(at, error)),
+            RunError::Listen(at, by, error) => {
+                write!(f, "cannot listen on {at}: {}", advice(at, by, error))
+            }
             RunError::Tls(errors) => {
                 let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 f.write_str(&all.join("; "))
@@ -74,10 +76,10 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// What happened, and what to do.
-fn advice(at: &Address, error: &io::Error) -> String {
+fn advice(at: &Address, by: &str, error: &io::Error) -> String {
     match (error.kind(), at) {
         (io::ErrorKind::AddrInUse, Address::Tcp(at)) => {
-            format!("port {} is taken; stop the other program, or choose another with --port", at.port())
+            format!("port {} is taken; stop the other program, or choose another with {by}", at.port())
         }
         (io::ErrorKind::AddrInUse, Address::Unix(_)) => "another program answers there; stop it first".into(),
         (io::ErrorKind::PermissionDenied, Address::Tcp(at)) => format!(
@@ -143,12 +145,13 @@ impl Server {
         let Setup { access, mut inherited, admin } = setup;
         let mut listeners = Vec::new();
         for listener in config.http_listeners() {
-            let socket = bind(&mut inherited, &listener.address)?;
+            let socket = bind(&mut inherited, &listener.address, said_by(config, &listener.address))?;
             listeners.push((Spot::of(&listener), socket));
         }
         for (number, (at, ..)) in build::tcp_services(config).enumerate() {
             let role = Role::Tcp(ServiceId(number as u16));
-            listeners.push((Spot { address: at.clone(), role }, bind(&mut inherited, at)?));
+            let socket = bind(&mut inherited, at, "[[tcp]] listen")?;
+            listeners.push((Spot { address: at.clone(), role }, socket));
         }
         let metrics = metrics_listener(config, &mut inherited)?;
         for unused in inherited.iter().filter_map(|listener| address(listener).ok()) {
@@ -380,8 +383,20 @@ fn seed(net: &mut OsNet) -> [u8; 32] {
     seed
 }
 
-/// One of those that were handed over, or a new one.
-pub(super) fn bind(inherited: &mut Vec<OsListener>, at: &Address) -> Result<OsListener, RunError> {
+/// The setting that says this address of an HTTP listener.
+pub(super) fn said_by(config: &Config, at: &Address) -> &'static str {
+    match *at == Address::Tcp(SocketAddr::new(config.server.host, config.server.port)) {
+        true => "--port",
+        false => "[[listener]] address",
+    }
+}
+
+/// One of those that were handed over, or a new one. `by`: the setting that says which.
+pub(super) fn bind(
+    inherited: &mut Vec<OsListener>,
+    at: &Address,
+    by: &'static str,
+) -> Result<OsListener, RunError> {
     if let Some(found) = inherited.iter().position(|one| address(one).is_ok_and(|here| here == *at)) {
         return Ok(inherited.swap_remove(found));
     }
@@ -389,7 +404,7 @@ pub(super) fn bind(inherited: &mut Vec<OsListener>, at: &Address) -> Result<OsLi
         Address::Tcp(at) => OsListener::tcp(*at),
         Address::Unix(path) => OsListener::unix(path, 0o660),
     };
-    bound.map_err(|error| RunError::Listen(at.clone(), error))
+    bound.map_err(|error| RunError::Listen(at.clone(), by, error))
 }
 
 /// The metrics port is 9090 for everybody unless somebody says otherwise: then one that is taken is no reason not to serve.
@@ -400,7 +415,8 @@ fn metrics_listener(
     if !config.metrics.enable {
         return Ok(None);
     }
-    match bind(inherited, &Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port))) {
+    let at = Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port));
+    match bind(inherited, &at, "metrics.port (METRICS_PORT)") {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if config.metrics.port_was_set => Err(error),
         Err(error) => {
