@@ -181,6 +181,17 @@ fn a_bomb_is_closed_with_1009() {
 }
 
 #[test]
+fn a_long_message_in_pieces_leaves_its_room_behind_only_until_the_call_ends() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let half = vec![b'a'; 300_000];
+    let whole = [masked(Opcode::Text, false, &half), masked(Opcode::Continuation, true, &half)].concat();
+    let id = world.net_mut().arrive(listener, opened("/").send(whole));
+    run_for(&mut world, 1000);
+    assert_eq!(messages(world.net().sent(id)), ["a".repeat(600_000)]);
+    assert!(world.app().ws.held() <= 64 << 10, "{}", world.app().ws.held());
+}
+
+#[test]
 fn who_sends_too_many_messages_is_held_back_and_loses_none() {
     let (mut world, listener) = serving(Options { message_rate: 10, ..Options::default() }, Kind::Echo);
     let burst: Vec<u8> = (0..50).flat_map(|n| text(&n.to_string())).collect();

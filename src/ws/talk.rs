@@ -224,7 +224,10 @@ impl Talk {
         self.set(WAITS, false);
         while !input.is_empty() {
             let (n, step) = match self.assembler.next(input.bytes_mut(), desk, &rules.limits) {
-                Err(violation) => return self.violated(violation, cx),
+                Err(violation) => {
+                    desk.trim();
+                    return self.violated(violation, cx);
+                }
                 Ok((n, None)) => {
                     input.take(n);
                     break;
@@ -236,6 +239,7 @@ impl Talk {
             };
             input.take(n);
             if step != Step::Continue {
+                desk.trim();
                 return step;
             }
             if flow == Flow::Hold {
@@ -245,6 +249,7 @@ impl Talk {
                 break;
             }
         }
+        desk.trim();
         self.settle(begun, rules, cx);
         Step::Continue
     }

@@ -83,6 +83,14 @@ impl Desk {
         self.out.capacity() + self.spare.iter().map(|p| p.buf.capacity()).sum::<usize>()
     }
 
+    /// Gives back what the last message needed beyond the usual: for the end of a call in which messages were read.
+    #[inline]
+    pub fn trim(&mut self) {
+        if self.out.capacity() > Self::KEEP {
+            self.out = Vec::new();
+        }
+    }
+
     fn take(&mut self) -> Box<Partial> {
         self.spare.pop().unwrap_or_default()
     }
@@ -287,9 +295,7 @@ impl Assembler {
         desk: &mut Desk,
         limits: &Limits,
     ) -> Result<(usize, Found), Violation> {
-        if desk.out.capacity() > Desk::KEEP {
-            desk.out = Vec::new();
-        }
+        desk.trim();
         let mut pos = 0;
         loop {
             if let Some(partial) = &mut self.partial
