@@ -201,8 +201,13 @@ fn a_request_that_is_no_handshake_is_told_what_is_wanted() {
         .replace("/echo", "/guarded")
         .replace("Connection: Upgrade", "Connection: Upgrade, close\r\nOrigin: https://b.example");
     assert!(asked(at, &foreign).starts_with("http/1.1 403 "));
-    let elsewhere = HANDSHAKE.replace("/echo", "/nothing").replace("Upgrade\r\nS", "Upgrade, close\r\nS");
-    assert!(asked(at, &elsewhere).starts_with("http/1.1 404 "));
+    // Where nothing is, and where something else is.
+    for elsewhere in ["/nothing", "/chat.js"] {
+        let text = HANDSHAKE.replace("/echo", elsewhere).replace("Upgrade\r\nS", "Upgrade, close\r\nS");
+        assert!(asked(at, &text).starts_with("http/1.1 404 "), "{elsewhere}");
+        let other = asked(at, &text.replace("websocket", "h2c"));
+        assert_eq!(other.starts_with("http/1.1 200 "), elsewhere == "/chat.js", "{other}");
+    }
     let posted = "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let posted = asked(at, posted);
     assert!(posted.starts_with("http/1.1 405 ") && posted.contains("allow: get\r\n"), "{posted}");

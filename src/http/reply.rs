@@ -24,6 +24,12 @@ pub trait Handler {
     fn body(&self) -> BodyPolicy {
         BodyPolicy::Collect
     }
+
+    /// It changes to another protocol when it is asked to: requests that ask for one of
+    /// [`Options::upgrades`](super::Options::upgrades) come to it.
+    fn upgrades(&self) -> bool {
+        false
+    }
 }
 
 impl<F: FnMut(&super::Request<'_>, Responder<'_>) -> Reply> Handler for F {

@@ -13,6 +13,7 @@ use crate::wire::http::target::{self, Target};
 use crate::wire::http::{Method, Version};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+const NOT_SPOKEN: &str = "The protocol that is asked for is not spoken here.";
 pub(super) const FAILED: &str = "The program that answers this failed.";
 
 /// What a handler's call came to.
@@ -68,7 +69,7 @@ impl Site {
         sent: &mut Sent,
         cx: &mut Cx<'_, A>,
     ) -> Served {
-        let Site { router, clock, pages, path: scratch, post, issued, .. } = self;
+        let Site { options, router, clock, pages, path: scratch, post, issued, .. } = self;
         let ticket = || issued.ticket(asker.token, asker.exchange, post);
         respond(cx, (clock, pages), terms, &ticket, sent, |reply| {
             let Asker { peer, secure, .. } = asker;
@@ -86,6 +87,9 @@ impl Site {
             match found {
                 Ok(route) => {
                     reply.sent.route = route.id;
+                    if head.connection_upgrade && !route.handler.upgrades() && options.wants_upgrade(head) {
+                        return pages::error(reply, Some(&request), 404, NOT_SPOKEN);
+                    }
                     route.handler.handle(&request, reply)
                 }
                 Err(Miss::MethodNotAllowed { allow }) => pages::not_allowed(reply, &request, allow),

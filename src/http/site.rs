@@ -10,6 +10,7 @@ use super::router::{RouteError, Router};
 use crate::observe::Reason;
 use crate::reactor::{App, Peer, Token};
 use crate::wire::http::head::Head;
+use crate::wire::http::text;
 use crate::wire::limits::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,9 @@ pub struct Options {
     pub body_rate: u64,
     /// `server: evenkeel` is sent.
     pub server_field: bool,
+    /// Protocols that some routes change to ([`Handler::upgrades`]): a request that asks for one of them on another route gets 404, not
+    /// that route's ordinary answer, by which nobody would see that the address is wrong. Lower case. Default none.
+    pub upgrades: &'static [&'static str],
 }
 
 impl Default for Options {
@@ -84,7 +88,17 @@ impl Default for Options {
             head_timeout: Duration::from_secs(10),
             body_rate: 1024,
             server_field: true,
+            upgrades: &[],
         }
+    }
+}
+
+impl Options {
+    /// The request asks to change to a protocol that only routes made for it speak.
+    pub(super) fn wants_upgrade(&self, head: &Head<'_>) -> bool {
+        let asked = head.upgrade().unwrap_or_default();
+        text::list(asked)
+            .any(|one| self.upgrades.iter().any(|known| one.eq_ignore_ascii_case(known.as_bytes())))
     }
 }
 

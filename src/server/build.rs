@@ -55,6 +55,7 @@ fn options(config: &Config) -> Options {
         head_timeout: config.limits.head_timeout,
         body_rate: config.limits.body_rate,
         server_field: config.server.header_server,
+        upgrades: &["websocket"],
     }
 }
 

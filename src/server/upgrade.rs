@@ -45,4 +45,8 @@ impl Handler for Upgrade {
     fn body(&self) -> BodyPolicy {
         BodyPolicy::Discard
     }
+
+    fn upgrades(&self) -> bool {
+        true
+    }
 }
