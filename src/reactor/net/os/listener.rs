@@ -38,7 +38,8 @@ impl OsListener {
             socket.set_only_v6(false)?;
         }
         socket.bind(&addr.into())?;
-        set_options(SockRef::from(&socket), addr.ip());
+        set_options(SockRef::from(&socket));
+        ease_loopback(SockRef::from(&socket), addr.ip());
         socket.listen(BACKLOG)?;
         Ok(OsListener { fd: socket.into(), unix: false, faulted: false, file: None })
     }
@@ -77,8 +78,8 @@ impl OsListener {
         let socket = SockRef::from(&fd);
         socket.set_nonblocking(true)?;
         socket.set_cloexec(true)?;
-        if let Some(addr) = socket.local_addr()?.as_socket() {
-            set_options(socket, addr.ip());
+        if !unix {
+            set_options(socket);
         }
         Ok(OsListener { fd, unix, faulted: false, file: None })
     }
@@ -122,23 +123,25 @@ impl AsFd for OsListener {
     }
 }
 
-/// The congestion control of connections that do not leave the machine, where there is nothing to congest. It is the one that every kernel
-/// has and any process may choose; one that paces what it sends, such as BBR, arms a timer with each segment: 1.3 % of a small answer.
-const LOOPBACK_CONGESTION: &[u8] = b"reno";
-
-/// Options that a listener hands down to its connections (Linux copies them at accept), or those of a connection we make. `ip`: where it
-/// listens, or connects to.
-fn set_options(socket: SockRef<'_>, ip: IpAddr) {
-    let note = |what: &str, done: io::Result<()>| {
-        if let Err(error) = done {
-            log::debug!("{what} cannot be set: {error}");
-        }
-    };
+/// Options that a listener hands down to its connections (Linux copies them at accept), or those of a connection we make.
+fn set_options(socket: SockRef<'_>) {
     note("TCP_NODELAY", socket.set_tcp_nodelay(true));
     note("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(NOTSENT_LOWAT));
     note("SO_KEEPALIVE", socket.set_keepalive(true));
+}
+
+/// On the loopback there is nothing to congest, but an algorithm that paces what it sends, such as BBR, arms a timer with each segment:
+/// 1.3 % of a small answer. reno does not; every kernel has it, and any process may choose it. Only for sockets that we make: a
+/// supervisor may have chosen for those that it hands over. `ip`: where it listens, or connects to.
+fn ease_loopback(socket: SockRef<'_>, ip: IpAddr) {
     if ip.to_canonical().is_loopback() {
-        note("TCP_CONGESTION", socket.set_tcp_congestion(LOOPBACK_CONGESTION));
+        note("TCP_CONGESTION", socket.set_tcp_congestion(b"reno"));
+    }
+}
+
+fn note(what: &str, done: io::Result<()>) {
+    if let Err(error) = done {
+        log::debug!("{what} cannot be set: {error}");
     }
 }
 
@@ -150,7 +153,8 @@ pub(super) fn connect(to: &Target) -> io::Result<OwnedFd> {
     };
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
     if let Target::Tcp(addr) = to {
-        set_options(SockRef::from(&socket), addr.ip());
+        set_options(SockRef::from(&socket));
+        ease_loopback(SockRef::from(&socket), addr.ip());
     }
     match socket.connect(&addr) {
         Ok(()) => Ok(socket.into()),

@@ -73,6 +73,14 @@ fn an_accepted_connection_has_every_option_without_a_call_of_its_own() {
 }
 
 #[test]
+fn the_congestion_control_of_a_socket_that_is_handed_over_is_left_alone() {
+    let made = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let before = SockRef::from(&made).tcp_congestion().unwrap();
+    let taken = OsListener::from_std(made).unwrap();
+    assert_eq!(SockRef::from(&taken).tcp_congestion().unwrap(), before);
+}
+
+#[test]
 fn what_is_ready_when_watching_begins_is_reported_once() {
     let mut net = OsNet::new().unwrap();
     let (mut stream, mut client) = pair(&mut net);
