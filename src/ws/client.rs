@@ -292,7 +292,7 @@ impl Inner {
         let (rules, hub) = (self.rules(), app.ws());
         let (codecs, done) = (&mut hub.shared.codecs, &mut self.done);
         let (outgoing, handler, options) = (&mut self.outgoing, &mut self.handler, &self.options);
-        self.talk.read(input, &mut hub.desk, &rules, cx, |talk, heard, cx| {
+        let step = self.talk.read(input, &mut hub.desk, &rules, cx, |talk, heard, cx| {
             let wish = with_link(talk, outgoing, options, codecs, true, cx, |link| match heard {
                 Heard::Message(message) => handler.message(message, link),
                 Heard::Close(said) => handler.change(Change::Closing(said), link),
@@ -302,7 +302,9 @@ impl Inner {
                 talk.close(code, &text, Reason::WsClosed, &rules, cx);
             }
             Flow::More
-        })
+        });
+        hub.desk.trim();
+        step
     }
 
     /// Calls the handler, and closes if it wishes.

@@ -107,6 +107,7 @@ impl Connection {
             }
             Heard::Close(_) => Flow::More,
         });
+        desk.trim();
         if bounded && step == Step::Continue && !input.is_empty() && shared.rooms.gate().is_full() {
             shared.rooms.gate_mut().make_wait(self.talk.wait(), cx);
         }

@@ -211,7 +211,7 @@ impl Talk {
         cx.set_deadlines(silence(rules, cx.now()), Millis::NEVER);
     }
 
-    /// Reads on; `on` hears what was said. What is left in the input is shown again.
+    /// Reads on; `on` hears what was said. What is left in the input is shown again. The caller trims the desk afterwards.
     pub fn read<A: App<Reason = Reason>>(
         &mut self,
         input: &mut Input<'_>,
@@ -224,10 +224,7 @@ impl Talk {
         self.set(WAITS, false);
         while !input.is_empty() {
             let (n, step) = match self.assembler.next(input.bytes_mut(), desk, &rules.limits) {
-                Err(violation) => {
-                    desk.trim();
-                    return self.violated(violation, cx);
-                }
+                Err(violation) => return self.violated(violation, cx),
                 Ok((n, None)) => {
                     input.take(n);
                     break;
@@ -239,7 +236,6 @@ impl Talk {
             };
             input.take(n);
             if step != Step::Continue {
-                desk.trim();
                 return step;
             }
             if flow == Flow::Hold {
@@ -249,7 +245,6 @@ impl Talk {
                 break;
             }
         }
-        desk.trim();
         self.settle(begun, rules, cx);
         Step::Continue
     }
