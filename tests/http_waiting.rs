@@ -176,6 +176,36 @@ fn a_late_answer_that_receives_where_the_body_is_still_to_come_gets_it() {
     }
 }
 
+/// Says later, and keeps its ticket, before the body has come.
+fn gate() -> Box<dyn Handler> {
+    Box::new(Streaming(|_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        reply.later()
+    }))
+}
+
+#[test]
+fn an_upload_whose_ticket_is_gone_goes_on_while_it_takes_what_comes() {
+    // The ticket is used up by the answer that begins the upload.
+    let (mut reactor, listener) = serving(with_handler("/gate", gate()));
+    let script = Script::new().send(post("/gate", 6)).wait(100).send("abc").wait(1000).send("def");
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 50);
+    tickets().pop().unwrap().answer(|reply| reply.receive(Box::new(Count(0))));
+    run_for(&mut reactor, 2000);
+    assert_eq!(brief(&reactor, id), [is(200, "6 true")]);
+    // The handler looked at its ticket, and let it go.
+    let looks = Streaming(|_: &Request<'_>, reply: Responder<'_>| {
+        drop(reply.ticket());
+        reply.receive(Box::new(Count(0)))
+    });
+    let (mut reactor, listener) = serving(with_handler("/looks", Box::new(looks)));
+    let script = Script::new().send(post("/looks", 6)).wait(100).send("abc").wait(1000).send("def");
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 2000);
+    assert_eq!(brief(&reactor, id), [is(200, "6 true")]);
+}
+
 #[test]
 fn an_upload_that_ends_in_another_upload_answers_500() {
     struct Chain;

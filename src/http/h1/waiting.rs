@@ -35,6 +35,8 @@ impl Connection {
                 self.release(on);
                 Next::Again
             }
+            // One that takes what comes waits for nobody.
+            (What::Dropped, State::Upload) if !self.is_held() => Next::Stay,
             (What::Dropped, State::Late | State::Stream | State::Upload) => self.check_handler(on),
             (What::Answer(..) | What::Nudge { .. } | What::Dropped, _) => Next::Stay,
         }
