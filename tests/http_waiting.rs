@@ -207,6 +207,20 @@ fn an_upload_whose_ticket_is_gone_goes_on_while_it_takes_what_comes() {
 }
 
 #[test]
+fn an_answer_that_is_put_off_again_may_still_receive_the_body() {
+    let (mut reactor, listener) = serving(with_handler("/gate", gate()));
+    let id = reactor.net_mut().arrive(listener, Script::new().send(post("/gate", 6)).send("abcdef"));
+    run_for(&mut reactor, 10);
+    let ticket = tickets().pop().unwrap();
+    let again = ticket.clone();
+    ticket.answer(|reply| reply.later());
+    run_for(&mut reactor, 10);
+    again.answer(|reply| reply.receive(Box::new(Count(0))));
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "6 true")]);
+}
+
+#[test]
 fn an_upload_that_ends_in_another_upload_answers_500() {
     struct Chain;
     impl Upload for Chain {

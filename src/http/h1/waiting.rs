@@ -64,7 +64,14 @@ impl Connection {
                 Kind::Receive(upload) => upload,
                 kind @ (Kind::Sent | Kind::Stream(_) | Kind::Later | Kind::Upgrade(_)) => {
                     served.kind = kind;
-                    return me.settle(asked, terms, served, sent, on);
+                    let next = me.settle(asked, terms, served, sent, on);
+                    // Put off again: the body is still to come.
+                    if let (State::Late, Some(exchange), Some((incoming, limit))) =
+                        (me.state, me.exchange.as_mut(), rest)
+                    {
+                        (exchange.incoming, exchange.limit, exchange.body_owed) = (incoming, limit, true);
+                    }
+                    return next;
                 }
             };
             let Some((incoming, limit)) = rest else {
