@@ -221,6 +221,17 @@ fn an_answer_that_is_put_off_again_may_still_receive_the_body() {
 }
 
 #[test]
+fn an_upload_that_begins_when_the_client_has_said_all_ends_at_once() {
+    let (mut reactor, listener) = serving(with_handler("/gate", gate()));
+    let id = reactor.net_mut().arrive(listener, Script::new().send(post("/gate", 6)).fin());
+    run_for(&mut reactor, 10);
+    tickets().pop().unwrap().answer(|reply| reply.receive(Box::new(Count(0))));
+    run_for(&mut reactor, 10);
+    assert_eq!(reactor.app().tape().closes, [Reason::PeerClosedEarly]);
+    assert_eq!(statuses(&reactor, id), [0; 0]);
+}
+
+#[test]
 fn an_upload_that_ends_in_another_upload_answers_500() {
     struct Chain;
     impl Upload for Chain {

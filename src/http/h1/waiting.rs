@@ -7,7 +7,7 @@ use super::super::serve;
 use super::super::site::Service;
 use super::{Connection, Next, On, RATE_WINDOW};
 use crate::observe::Reason;
-use crate::reactor::{Millis, Timer};
+use crate::reactor::{Hit, Millis, Timer};
 use std::time::Duration;
 
 /// How often it is seen whether somebody still has the ticket that is waited for. It is told, too; but a full mailbox loses that.
@@ -85,7 +85,8 @@ impl Connection {
             me.exchange = Some(exchange);
             on.cx.set_deadline(Timer::Total, RATE_WINDOW);
             me.begin_upload(upload, asked.head.is_some_and(|head| head.expect_continue), on);
-            Next::Again
+            // Its FIN came before there was an upload that could be told.
+            if me.eof { me.hit(Hit::Eof, on) } else { Next::Again }
         })
     }
 
