@@ -346,6 +346,30 @@ fn a_body_that_waits_for_nobody_is_cut_off() {
 }
 
 #[test]
+fn a_body_whose_last_nudge_came_while_the_client_was_slow_is_finished() {
+    let site = with("/slow", |_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        let mut calls = 0;
+        let body = move |out: &mut Vec<u8>| {
+            calls += 1;
+            out.resize(400_000, b'x');
+            if calls == 1 { Flow::Wait } else { Flow::End }
+        };
+        reply.start(200).stream(Some(800_000), Box::new(body))
+    });
+    let (mut reactor, listener) = serving(site);
+    let script = Script::new().window(1000).send(get("/slow")).wait(500).window(u64::MAX);
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 100);
+    let ticket = tickets().pop().unwrap();
+    assert!(ticket.nudge());
+    drop(ticket);
+    run_for(&mut reactor, 1000);
+    let seen = responses(reactor.net().sent(id), &[]);
+    assert_eq!((seen[0].body.len(), seen[0].whole, reactor.net().closed(id)), (800_000, true, None));
+}
+
+#[test]
 fn a_body_that_is_over_leaves_no_word_behind() {
     let (mut reactor, id) = asks(site(), get("/stream"));
     http::answer_all();

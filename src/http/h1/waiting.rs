@@ -30,7 +30,13 @@ impl Connection {
                 ticket.settle(true);
                 self.late_answer(compose, on)
             }
-            (What::Nudge { .. }, State::Stream) => self.produce(on),
+            (What::Nudge { .. }, State::Stream) => {
+                // It waits for nobody any more, also if the peer must take something first.
+                if let Some(exchange) = self.exchange.as_mut() {
+                    exchange.held = None;
+                }
+                self.produce(on)
+            }
             (What::Nudge { .. }, State::Upload) => {
                 self.release(on);
                 Next::Again
