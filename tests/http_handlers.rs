@@ -203,6 +203,25 @@ fn head_204_and_304_have_no_body_whatever_the_handler_says() {
 }
 
 #[test]
+fn head_has_no_body_also_where_it_is_refused() {
+    let head = |path: &str, fields: &str| format!("HEAD {path} HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+    let forgets = f(|_, reply| reply.later());
+    let cases = [
+        (head("/forgets", ""), 500),
+        (head("/echo", "content-length: 2000000\r\n"), 413),
+        (head("/echo", "transfer-encoding: chunked\r\n") + "x", 400),
+    ];
+    let (mut reactor, listener) = serving(with("/forgets", forgets));
+    for (request, status) in cases {
+        let id = reactor.net_mut().arrive(listener, Script::new().send(request).await_fin().fin());
+        settle(&mut reactor);
+        let sent = String::from_utf8_lossy(reactor.net().sent(id)).into_owned();
+        assert!(sent.starts_with(&format!("HTTP/1.1 {status} ")), "{sent}");
+        assert!(sent.ends_with("\r\n\r\n"), "{sent}");
+    }
+}
+
+#[test]
 fn http_1_0_keeps_alive_if_asked_and_closes_if_not() {
     let ask = |fields: &str| format!("GET / HTTP/1.0\r\n{fields}\r\n");
     let all = [ask("connection: keep-alive\r\n"), ask(""), ask("")].concat();

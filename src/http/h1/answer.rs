@@ -10,7 +10,7 @@ use super::{Asked, Connection, Next, On};
 use crate::observe::Reason;
 use crate::reactor::{Close, End, Millis, Pressure};
 use crate::wire::http::head::{self, Parsed};
-use crate::wire::http::{Reject, Scan, emit};
+use crate::wire::http::{Method, Reject, Scan, emit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Connection {
@@ -297,7 +297,8 @@ impl Connection {
         reason: Reason,
         on: &mut On<'_, '_, A>,
     ) -> Next {
-        let terms = serve::refusal_terms(on.app.site());
+        let head_only = asked.head.is_some_and(|head| head.method == Method::Head);
+        let terms = Terms { head_only, ..serve::refusal_terms(on.app.site()) };
         let (_, sent) = self.respond(terms, on, |reply| pages::error(reply, None, status, detail));
         self.finish(asked, &Sent { close: true, ..sent }, reason, on)
     }
