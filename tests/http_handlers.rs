@@ -222,6 +222,15 @@ fn head_has_no_body_also_where_it_is_refused() {
 }
 
 #[test]
+fn connect_is_never_answered_as_if_there_were_a_tunnel() {
+    let connect = "CONNECT other.example:443 HTTP/1.1\r\nhost: other.example:443\r\n\r\n";
+    let everything = evenkeel::http::Respond::new(200, &[], b"hello", true).unwrap();
+    let (reactor, id) = one(with("/*", everything), Script::new().send(connect).fin());
+    assert_eq!(reported(&reactor), [501]);
+    assert_eq!(seen(&reactor, id)[0].status, 501);
+}
+
+#[test]
 fn http_1_0_keeps_alive_if_asked_and_closes_if_not() {
     let ask = |fields: &str| format!("GET / HTTP/1.0\r\n{fields}\r\n");
     let all = [ask("connection: keep-alive\r\n"), ask(""), ask("")].concat();

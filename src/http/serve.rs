@@ -82,6 +82,11 @@ impl Site {
                 let request = Request { head, path, params: &params, body, peer, secure };
                 return pages::error(reply, Some(&request), 501, "This server does not know the method.");
             }
+            // Whatever a route answered with 2xx would say that there is a tunnel now (RFC 9110, 9.3.6).
+            if head.method == Method::Connect {
+                let request = Request { head, path, params: &params, body, peer, secure };
+                return pages::error(reply, Some(&request), 501, "This server makes no tunnels.");
+            }
             let found = router.lookup_mut(|| head.authority(), path, head.method, &mut params);
             let request = Request { head, path, params: &params, body, peer, secure };
             match found {
@@ -99,7 +104,7 @@ impl Site {
     }
 }
 
-/// `*` is routed like the root; an authority (CONNECT) too: no route of ours takes it, so that it ends as 405 or 404.
+/// `*` is routed like the root; an authority (CONNECT) too, for its body: no route is asked to answer it.
 #[inline]
 fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
     match head.target {
