@@ -718,6 +718,19 @@ fn draining_finishes_what_is_being_answered_and_says_that_it_closes() {
 }
 
 #[test]
+fn an_upload_that_is_answered_while_draining_says_that_it_closes() {
+    let (mut reactor, listener) = serving(site());
+    let script =
+        Script::new().send(post("/upload", "content-length: 6\r\n")).send("abc").wait(100).send("def");
+    let id = reactor.net_mut().arrive(listener, script.await_fin().fin());
+    run_for(&mut reactor, 50);
+    reactor.drain(Duration::from_secs(10));
+    settle(&mut reactor);
+    assert_eq!((brief(&reactor, id), closes(&reactor)), (vec![is(200, "took 6")], &[Reason::Drained][..]));
+    assert!(seen(&reactor, id)[0].head.contains("connection: close"), "{}", seen(&reactor, id)[0].head);
+}
+
+#[test]
 fn what_is_cut_when_the_server_stops_is_reported_too() {
     let (mut reactor, listener) = serving_with(site(), Settings::default());
     for path in ["/late", "/stream"] {

@@ -80,7 +80,9 @@ impl Connection {
         terms: Terms,
         on: &mut On<'_, '_, A>,
     ) -> Next {
-        let terms = Terms { keep_alive: terms.keep_alive && whole, ..terms };
+        // Since the upload began, draining may have.
+        let last = !whole || self.last || on.cx.draining();
+        let terms = Terms { keep_alive: terms.keep_alive && !last, ..terms };
         let (served, sent) = self.respond(terms, on, |reply| upload.end(whole, reply));
         self.settle(asked, terms, served, sent, on)
     }
