@@ -3,11 +3,12 @@
 mod support;
 
 use evenkeel::http::{
-    Accepting, Body, BodyPolicy, Flow, Handler, Reply, Request, Responder, Site, Ticket, Upload,
+    Accepting, Body, BodyPolicy, Flow, Handler, Reply, Request, Responder, Service, Site, Ticket, Upload,
 };
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimId};
 use evenkeel::reactor::{CloseHow, Settings, Turn};
+use evenkeel::wire::limits::Limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -570,6 +571,27 @@ fn a_body_over_its_limit_is_refused_announced_or_not() {
         let (reactor, id) = one(site(), script.await_fin().fin());
         assert_eq!((summary(&reactor, id), closes(&reactor)), ("413".into(), &[Reason::TooLarge][..]));
         assert!(!reactor.net().was_reset(id));
+    }
+}
+
+#[test]
+fn a_request_whose_body_is_coming_lives_by_the_limits_that_its_head_came_under() {
+    for path in ["/echo", "/upload", "/late"] {
+        let (mut reactor, listener) = serving(site());
+        let head = post(path, &format!("x: {}\r\ncontent-length: 6\r\n", "y".repeat(500)));
+        let script = Script::new().send(head).send("abc").wait(100).send("def").wait(100);
+        let id = reactor.net_mut().arrive(listener, script);
+        run_for(&mut reactor, if path == "/late" { 150 } else { 50 });
+        let limits = Limits { head_size: 100, target_size: 3, head_fields: 1, ..Limits::default() };
+        let smaller = Site::new(evenkeel::http::Options { limits, ..options() });
+        reactor.with_app(|app, _| app.site().replace(smaller));
+        run_for(&mut reactor, 100);
+        http::answer_all();
+        run_for(&mut reactor, 100);
+        // The routes are gone, too; what was begun under the old ones stays with them.
+        let status = if path == "/echo" { 404 } else { 200 };
+        assert_eq!(reactor.app().tape().exchanges, [(status, true, None)], "{path}");
+        assert_eq!(seen(&reactor, id).len(), 1, "{path}");
     }
 }
 

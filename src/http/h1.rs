@@ -21,6 +21,7 @@ use crate::reactor::{Close, Cx, Event, Hit, Input, Millis, Peer, Step, Timer};
 use crate::wire::http::framing::Framing;
 use crate::wire::http::head::{self, Head, Parsed};
 use crate::wire::http::{Scan, emit};
+use crate::wire::limits::Limits;
 use std::any::Any;
 use std::time::Duration;
 
@@ -332,6 +333,17 @@ impl Connection {
         }
         (Next::Again, len)
     }
+}
+
+/// The head of a request that was begun, kept as it came. It was legal then: limits that have changed since are none of it.
+fn kept_head(raw: &[u8]) -> Option<Head<'_>> {
+    let limits = Limits {
+        head_size: raw.len(),
+        target_size: raw.len(),
+        head_fields: Limits::MAX_FIELDS,
+        ..Limits::default()
+    };
+    head::parse_whole(raw, &limits).map(|(head, _)| head)
 }
 
 impl<A: Service> On<'_, '_, A> {

@@ -6,11 +6,10 @@ use super::super::pages;
 use super::super::reply::{Flow, Kind, Reply, Responder, Sent, Terms, Upload};
 use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, RouteId, Service};
-use super::{Asked, Connection, Next, On};
+use super::{Asked, Connection, Next, On, kept_head};
 use crate::observe::Reason;
 use crate::reactor::{Close, End, Millis, Pressure};
-use crate::wire::http::head::{self, Parsed};
-use crate::wire::http::{Method, Reject, Scan, emit};
+use crate::wire::http::{Method, Reject, emit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Connection {
@@ -333,13 +332,8 @@ impl Connection {
         let raw = std::mem::take(&mut exchange.head);
         let (bytes_in, began, sent) = (exchange.received, exchange.began, exchange.sent);
         on.app.site().keep_exchange(exchange);
-        let mut scan = Scan::default();
-        let parsed = head::parse(&raw, &mut scan, &on.app.site().options.limits);
-        let head = match &parsed {
-            Ok(Parsed::Complete(head, _)) => Some(head),
-            Ok(Parsed::Partial) | Err(_) => None,
-        };
-        then(self, &Asked { head, raw: &raw, bytes_in, began, route: sent.route }, sent, on)
+        let head = kept_head(&raw);
+        then(self, &Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route: sent.route }, sent, on)
     }
 
     /// Reports an exchange that was cut off, if one was under way.
@@ -358,11 +352,7 @@ impl Connection {
         let Some(mut exchange) = self.exchange.take() else { return };
         let raw = std::mem::take(&mut exchange.head);
         let (Exchange { received, began, sent, .. }, site) = (&*exchange, app.site());
-        let mut scan = Scan::default();
-        let head = match head::parse(&raw, &mut scan, &site.options.limits) {
-            Ok(Parsed::Complete(head, _)) => Some(head),
-            Ok(Parsed::Partial) | Err(_) => None,
-        };
+        let head = kept_head(&raw);
         let done = Exchanged {
             token: end.token,
             peer: end.peer,

@@ -5,11 +5,9 @@ use super::super::fault::State;
 use super::super::reply::{Accepting, Upload};
 use super::super::serve;
 use super::super::site::Service;
-use super::{Asked, Connection, Next, On, RATE_WINDOW};
+use super::{Asked, Connection, Next, On, RATE_WINDOW, kept_head};
 use crate::observe::Reason;
 use crate::reactor::{Input, Millis, Timer};
-use crate::wire::http::Scan;
-use crate::wire::http::head::{self, Parsed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(super) const TOO_LARGE: &str = "The request body is larger than its limit.";
@@ -72,13 +70,8 @@ impl Connection {
         on.app.site().issued.put(std::mem::take(&mut exchange.ticket));
         on.app.site().keep_exchange(exchange);
         self.state = State::Body;
-        let mut scan = Scan::default();
-        let parsed = head::parse(&raw, &mut scan, &on.app.site().options.limits);
-        let head = match &parsed {
-            Ok(Parsed::Complete(head, _)) => Some(head),
-            Ok(Parsed::Partial) | Err(_) => None,
-        };
-        let asked = Asked { head, raw: &raw, bytes_in, began, route };
+        let head = kept_head(&raw);
+        let asked = Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route };
         match sink {
             Sink::Upload(upload) => self.end_upload(&asked, upload, whole, terms, on),
             Sink::Discard | Sink::Collect => self.serve(&asked, &body, false, on),
