@@ -595,6 +595,16 @@ fn a_request_whose_body_is_coming_lives_by_the_limits_that_its_head_came_under()
     }
 }
 
+#[test]
+fn a_head_that_fills_the_largest_buffer_and_does_not_end_is_answered() {
+    let limits = Limits { head_size: 64 << 10, ..Limits::default() };
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(70_000));
+    let site = Site::new(evenkeel::http::Options { limits, ..options() });
+    let (reactor, id) =
+        one(site, Script::new().send(&head[..10]).wait(10).send(&head[10..]).await_fin().fin());
+    assert_eq!((summary(&reactor, id), closes(&reactor)), ("431".into(), &[Reason::TooLarge][..]));
+}
+
 // ---- panics ----
 
 #[test]

@@ -64,10 +64,11 @@ impl Scan {
         let head_size = limits.head_size.min(u32::MAX as usize);
         while self.state != State::Done {
             let at = self.pos as usize;
-            let Some(&b) = buf.get(at) else { return Ok(None) };
+            // Said at the last byte that a head may have, not at the next: no buffer may have room for that.
             if at >= head_size {
                 return Err(Reject::HeadTooLarge);
             }
+            let Some(&b) = buf.get(at) else { return Ok(None) };
             self.state = self.step(buf, at, b, limits)?;
             self.pos += 1;
         }
