@@ -75,6 +75,10 @@ pub fn error_with(
     };
     let answer = reply.start(status).text("Content-Type", kind).text("X-Content-Type-Options", "nosniff");
     let answer = answer.raw(|out| {
+        // Many of these may be cached without a word about it (RFC 9110, 15.1), and the form depends on the request.
+        if request.is_some() {
+            out.extend_from_slice(b"Vary: Accept\r\n");
+        }
         if matches!(status, 429 | 503) {
             out.extend_from_slice(b"Retry-After: ");
             emit::number(out, RETRY_AFTER);
@@ -160,6 +164,7 @@ mod tests {
         let answer = harness.ask(&mut handler, &format!("GET / HTTP/1.1\r\nHost: a\r\n{accept}\r\n\r\n"));
         assert_eq!(answer.status, status);
         assert_eq!(answer.field("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.field("vary"), Some("Accept"), "a cache must not give one form to all");
         assert_eq!(answer.field("retry-after").is_some(), status == 503);
         (answer.field("content-type").unwrap().to_string(), answer.text())
     }
