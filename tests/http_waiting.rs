@@ -6,6 +6,7 @@ use evenkeel::http::{Accepting, Flow, Handler, Reply, Request, Responder, Site, 
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimId};
 use evenkeel::reactor::{CloseHow, Settings};
+use evenkeel::ws::{self, Service};
 use std::time::Duration;
 use support::http::{self, Serving, Streaming, responses, serving, serving_with, site, tickets};
 use support::{run_for, settle};
@@ -129,6 +130,33 @@ fn a_handler_may_take_as_long_as_it_likes_while_its_ticket_lives() {
     http::answer_all();
     run_for(&mut reactor, 10);
     assert_eq!(brief(&reactor, id), [is(200, "late")]);
+}
+
+#[test]
+fn what_came_before_a_late_upgrade_is_read_by_the_other_protocol() {
+    let route = ws::Hub::new(0, 1, ws::RoomLimits::default()).add(ws::Options::default(), ws::Kind::Echo);
+    let site = with("/socket", move |request: &Request<'_>, reply: Responder<'_>| {
+        let options = ws::Options::default();
+        let terms = ws::Terms { method: b"GET", http_1_1: true, route, options: &options, room: None };
+        let accepted = ws::accept(terms, request.head().fields.iter()).unwrap();
+        reply
+            .ticket()
+            .answer(move |reply| reply.upgrade(|out| out.extend(&accepted.fields), Box::new(accepted.setup)));
+        reply.later()
+    });
+    let ask = "GET /socket HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+               sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let (mut reactor, listener) = serving(site);
+    reactor.with_app(|app, _| assert_eq!(app.ws().add(ws::Options::default(), ws::Kind::Echo), route));
+    let hi = b"\x81\x82\0\0\0\0hi";
+    let script = Script::new().send([ask.as_bytes(), hi].concat()).wait(100).send(hi);
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 200);
+    let sent = reactor.net().sent(id);
+    assert!(
+        sent.starts_with(b"HTTP/1.1 101 ") && sent.ends_with(b"\r\n\r\n\x81\x02hi\x81\x02hi"),
+        "{sent:?}"
+    );
 }
 
 /// Counts, and tells whether the body was whole.

@@ -171,7 +171,11 @@ impl Connection {
         };
         match next {
             Next::End(step) => return Outcome::Step(step),
-            Next::Upgrade => return on.hand_over(),
+            Next::Upgrade => {
+                // What came before the answer was held back.
+                on.cx.set_reading(true);
+                return on.hand_over();
+            }
             Next::Again => {
                 // The input was held back, or may be: look at it again.
                 on.cx.set_reading(true);
