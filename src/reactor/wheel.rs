@@ -15,8 +15,10 @@ const LEVELS: usize = 6;
 const SLOTS: usize = 64;
 const NIL: u32 = u32::MAX;
 const OFF: u16 = u16::MAX;
-/// The farthest a node is filed ahead, in ticks; it is filed again when it gets there.
+/// What all levels together go round, in ticks.
 const SPAN: u64 = 1 << (6 * LEVELS);
+/// What a slot of the coarsest level is wide, in ticks.
+const WIDEST: u64 = SPAN / SLOTS as u64;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -162,7 +164,10 @@ impl Wheel {
 
     /// Puts a node whose tick is set into the list where it belongs.
     fn file(&mut self, index: usize) {
-        let at = self.nodes[index].at.min(self.elapsed + SPAN - 1);
+        // At the farthest it goes into the coarsest slot behind ours, a round ahead, and is filed again when it gets there. Never into
+        // ours: that one has come up.
+        let farthest = (self.elapsed | (WIDEST - 1)) + SPAN - WIDEST;
+        let at = self.nodes[index].at.min(farthest);
         // The highest bit in which the tick differs from now says at which level it parts from us (as in Linux and tokio).
         let differing = (at ^ self.elapsed) | (SLOTS as u64 - 1);
         let level = ((63 - differing.leading_zeros() as usize) / 6).min(LEVELS - 1);
@@ -246,6 +251,17 @@ mod tests {
             assert!(steps < 1000);
         }
         assert_eq!(fire(&mut wheel, due), [0]);
+    }
+
+    #[test]
+    fn a_timer_past_the_span_is_filed_ahead_of_now_wherever_now_is() {
+        for now in [4, 5000, TICK_MS << 30, (TICK_MS << 30) + 4, TICK_MS * SPAN - 4] {
+            let mut wheel = Wheel::new(Millis(now));
+            wheel.arm(0, Millis(now + 2 * SPAN * TICK_MS));
+            let wake = wheel.next_wake().unwrap().0;
+            assert!(wake - now > SPAN / 2 * TICK_MS, "{now}: asked to be called at {wake}");
+            assert!(fire(&mut wheel, now + 1000).is_empty());
+        }
     }
 
     #[test]
