@@ -26,6 +26,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             Phase::Open => {
                 port.ready = port.ready.with(Ready::WRITABLE);
                 self.flush_open(token);
+                // If that made room, what was held back is to be read: no edge tells of it.
+                self.core.enqueue(token);
             }
             Phase::Flushing => {
                 port.ready = port.ready.with(Ready::WRITABLE);

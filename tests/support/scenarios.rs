@@ -39,6 +39,7 @@ pub const ALL: &[Scenario] = scenarios! {
     a_close_is_counted_once
     a_producer_above_high_water_goes_on_when_it_drained
     a_producer_whose_output_was_taken_at_once_goes_on
+    what_was_held_back_is_read_once_the_peer_took_all_without_an_edge
     two_sessions_speak_through_a_connect_and_a_note
     a_message_from_outside_wakes_the_wait
     draining_finishes_what_is_under_way_and_ends
@@ -259,6 +260,18 @@ fn a_producer_whose_output_was_taken_at_once_goes_on() {
         one(Settings::default(), Script::new().send("produce 3000000\n").await_sent(3_000_000).fin());
     assert_eq!((reactor.net().sent_len(id), reasons(&reactor)), (3_000_000, vec![Reason::Eof]));
     assert_eq!(reactor.net().elapsed_ms(), 0);
+}
+
+/// More lines than may wait for a peer.
+fn lines() -> Vec<u8> {
+    b"a line of input\n".repeat(40_000)
+}
+
+fn what_was_held_back_is_read_once_the_peer_took_all_without_an_edge() {
+    let script = Script::new().window(0).send(lines()).wait(500).quiet_window(u64::MAX);
+    let (reactor, id) = one(Settings::default(), script.await_sent(640_000).fin());
+    assert_eq!((reactor.net().sent_len(id), reasons(&reactor)), (640_000, vec![Reason::Eof]));
+    assert!(reactor.net().elapsed_ms() < 1100, "{} ms", reactor.net().elapsed_ms());
 }
 
 fn two_sessions_speak_through_a_connect_and_a_note() {
