@@ -322,6 +322,8 @@ impl<A: App, N: Net> Reactor<A, N> {
                 outbox.clear(&mut self.core.pool);
                 self.keep_outbox(outbox);
             }
+            // What waited held the input back; no edge tells that it does not any more.
+            self.core.enqueue(token);
         }
         self.event(token, Event::Failed(failure));
         let undecided = self.core.ports.get(token).is_some_and(|port| port.phase == phase);

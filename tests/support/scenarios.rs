@@ -40,6 +40,7 @@ pub const ALL: &[Scenario] = scenarios! {
     a_producer_above_high_water_goes_on_when_it_drained
     a_producer_whose_output_was_taken_at_once_goes_on
     what_was_held_back_is_read_once_the_peer_took_all_without_an_edge
+    what_was_held_back_is_read_when_a_write_fails
     two_sessions_speak_through_a_connect_and_a_note
     a_message_from_outside_wakes_the_wait
     draining_finishes_what_is_under_way_and_ends
@@ -272,6 +273,14 @@ fn what_was_held_back_is_read_once_the_peer_took_all_without_an_edge() {
     let (reactor, id) = one(Settings::default(), script.await_sent(640_000).fin());
     assert_eq!((reactor.net().sent_len(id), reasons(&reactor)), (640_000, vec![Reason::Eof]));
     assert!(reactor.net().elapsed_ms() < 1100, "{} ms", reactor.net().elapsed_ms());
+}
+
+fn what_was_held_back_is_read_when_a_write_fails() {
+    let script = Script::new().window(0).send(lines()).fin().wait(10).fail_write(Fault::BrokenPipe);
+    let (reactor, id) = one(Settings::default(), script);
+    assert!(matches!(reasons(&reactor)[..], [Reason::Failed(_)]));
+    // The peer's end was seen, so nothing was waited for, and nothing of it was thrown away.
+    assert_eq!((reactor.net().elapsed_ms(), reactor.net().closed(id)), (10, Some(CloseHow::Normal)));
 }
 
 fn two_sessions_speak_through_a_connect_and_a_note() {
