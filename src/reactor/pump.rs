@@ -82,7 +82,10 @@ impl<A: App, N: Net> Reactor<A, N> {
                 port.flags.set(Flags::WATCHES_WRITES, true);
                 port.ready = port.ready.with(Ready::WRITABLE);
                 self.event(token, Event::Open);
-                self.run_open_apart(token);
+                // It may have closed: then what is left to be sent is not its business any more.
+                if self.core.ports.get(token).is_some_and(|port| port.phase == Phase::Open) {
+                    self.run_open_apart(token);
+                }
             }
             Io::WouldBlock => port.ready = Ready::default(),
             Io::Fault(fault) => self.failed(token, Failure { op: Op::Connect, fault }),

@@ -1,0 +1,113 @@
+//! Corners of the reactor that no protocol of ours goes to: sessions made for one test each, in the simulated world.
+
+mod support;
+
+use evenkeel::reactor::net::sim::{Plan, Script, SimListener, SimNet};
+use evenkeel::reactor::net::{Links, RelPath};
+use evenkeel::reactor::{
+    Admit, App, AppCx, Close, Cx, End, Event, Fault, Input, ListenerId, Part, Peer, PortReason, Reactor,
+    Session, Settings, Step, Target,
+};
+use std::path::Path;
+use std::sync::Arc;
+use support::{run_for, settle};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reason {
+    Port(PortReason),
+    Done,
+}
+
+impl From<PortReason> for Reason {
+    fn from(reason: PortReason) -> Reason {
+        Reason::Port(reason)
+    }
+}
+
+type OnEvent = fn(Event<()>, &mut Cx<'_, Stage>) -> Step<Reason>;
+type OnData = fn(&mut Input<'_>, &mut Cx<'_, Stage>) -> Step<Reason>;
+
+/// A session that does what a test wants.
+#[derive(Clone, Copy)]
+struct Puppet {
+    on_event: OnEvent,
+    on_data: OnData,
+    /// Who takes its place when it has ended.
+    heir: Option<OnEvent>,
+}
+
+impl Puppet {
+    fn new(on_event: OnEvent) -> Puppet {
+        Puppet { on_event, on_data: echo, heir: None }
+    }
+}
+
+fn echo(input: &mut Input<'_>, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
+    cx.write(input.bytes());
+    input.take(input.bytes().len());
+    Step::Continue
+}
+
+struct Stage {
+    guest: Puppet,
+    ends: Vec<Reason>,
+}
+
+impl App for Stage {
+    type Session = Puppet;
+    type Note = ();
+    type Message = ();
+    type Reason = Reason;
+
+    fn admit(&mut self, _: ListenerId, _: &Peer, _: &mut AppCx<'_, Self>) -> Admit<Puppet> {
+        Admit::Serve(self.guest)
+    }
+
+    fn on_message(&mut self, (): (), _: &mut AppCx<'_, Self>) {}
+
+    fn on_close(&mut self, session: Puppet, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
+        self.ends.push(end.reason);
+        if let Some(heir) = session.heir {
+            assert!(cx.spawn(Puppet::new(heir)).is_ok());
+        }
+    }
+}
+
+impl Session for Puppet {
+    type App = Stage;
+
+    fn on_data(&mut self, input: &mut Input<'_>, _: &mut Stage, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
+        (self.on_data)(input, cx)
+    }
+
+    fn on_event(&mut self, event: Event<()>, _: &mut Stage, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
+        (self.on_event)(event, cx)
+    }
+}
+
+fn stage(guest: Puppet) -> (Reactor<Stage, SimNet>, SimListener) {
+    let mut net = SimNet::new(1);
+    net.files.file("big", vec![b'f'; 3 << 20], 0);
+    let listener = net.listen();
+    let mut reactor = Reactor::new(Stage { guest, ends: Vec::new() }, net, Settings::default());
+    reactor.add_listener(listener).unwrap();
+    (reactor, listener)
+}
+
+#[test]
+fn a_session_that_closed_as_it_was_connected_is_not_asked_about_what_fails_behind_it() {
+    fn on_event(event: Event<()>, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
+        assert_eq!(event, Event::Open, "it has closed already");
+        let root = cx.host().open_root(Path::new("/")).unwrap();
+        let (file, stat) = cx.host().open(&root, RelPath::new(b"big").unwrap(), Links::Refuse).unwrap();
+        cx.write_part(Part::File(Arc::new(file), 0..stat.len));
+        Step::Close(Close::Graceful, Reason::Done)
+    }
+    let (mut reactor, _) = stage(Puppet::new(on_event));
+    let to = Target::Unix("/run/there.sock".into());
+    let script = Script::new().fail_write_after((2 << 20) + 1, Fault::Reset);
+    reactor.net_mut().on_connect(to.clone(), Plan::from(script));
+    assert!(reactor.with_app(|_, cx| cx.connect(&to, Puppet::new(on_event))).is_ok());
+    settle(&mut reactor);
+    assert_eq!(reactor.app().ends, [Reason::Port(PortReason::FlushFailed(Fault::Reset))]);
+}
