@@ -111,3 +111,21 @@ fn a_session_that_closed_as_it_was_connected_is_not_asked_about_what_fails_behin
     settle(&mut reactor);
     assert_eq!(reactor.app().ends, [Reason::Port(PortReason::FlushFailed(Fault::Reset))]);
 }
+
+#[test]
+fn whom_the_end_of_an_evicted_session_brings_to_life_is_told_so_at_once() {
+    fn idle(_: Event<()>, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
+        cx.set_evictable(true);
+        Step::Continue
+    }
+    fn heir(event: Event<()>, _: &mut Cx<'_, Stage>) -> Step<Reason> {
+        assert_eq!(event, Event::Open);
+        Step::Close(Close::Graceful, Reason::Done)
+    }
+    let (mut reactor, listener) = stage(Puppet { heir: Some(heir), ..Puppet::new(idle) });
+    reactor.net_mut().arrive(listener, Script::new());
+    run_for(&mut reactor, 1);
+    assert_eq!(reactor.evict(1), 1);
+    reactor.check();
+    assert_eq!(reactor.app().ends, [Reason::Port(PortReason::Evicted), Reason::Done]);
+}

@@ -219,6 +219,7 @@ impl<A: App, N: Net> Reactor<A, N> {
                 evicted += 1;
             }
         }
+        self.deliver_births();
         evicted
     }
 }
