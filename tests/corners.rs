@@ -129,3 +129,32 @@ fn whom_the_end_of_an_evicted_session_brings_to_life_is_told_so_at_once() {
     reactor.check();
     assert_eq!(reactor.app().ends, [Reason::Port(PortReason::Evicted), Reason::Done]);
 }
+
+#[cfg(feature = "tls")]
+mod tls {
+    use super::*;
+    use evenkeel::reactor::{Failure, Op};
+    use support::tls::{BOTH, Client, client_config, server_side};
+
+    #[test]
+    fn more_than_a_hello_before_tls_begins_ends_the_connection_in_time() {
+        fn on_event(event: Event<()>, _: &mut Cx<'_, Stage>) -> Step<Reason> {
+            match event {
+                Event::Failed(Failure { op: Op::Handshake, .. }) => {
+                    Step::Close(Close::Graceful, Reason::Done)
+                }
+                _ => Step::Continue,
+            }
+        }
+        fn on_data(input: &mut Input<'_>, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
+            if input.bytes().len() == 60_000 {
+                cx.start_tls(server_side(BOTH));
+            }
+            Step::Continue
+        }
+        let (mut reactor, listener) = stage(Puppet { on_data, ..Puppet::new(on_event) });
+        reactor.net_mut().arrive(listener, Script::new().send(vec![22; 60_000]));
+        settle(&mut reactor);
+        assert_eq!((reactor.app().ends.as_slice(), reactor.connections()), (&[Reason::Done][..], 0));
+    }
+}

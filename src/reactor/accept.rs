@@ -189,16 +189,14 @@ impl<A: App, N: Net> Reactor<A, N> {
         let watched = self.net.watch(&mut stream, token);
         self.place(token, Some(session), Some(stream));
         match (watched, side) {
-            (Ok(()), None) => {
-                self.event(token, Event::Open);
-                self.rearm(token);
-            }
+            (Ok(()), None) => self.event(token, Event::Open),
             (Ok(()), Some(side)) => self.begin_tls(token, side),
             (Err(error), _) => {
                 log::warn!("{peer}: cannot be watched: {error}");
                 self.close_now(token, PortReason::Unwatchable.into(), CloseHow::Reset);
             }
         }
+        self.rearm(token);
         self.deliver_births();
     }
 

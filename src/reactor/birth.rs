@@ -29,7 +29,10 @@ impl<A: App, N: Net> Reactor<A, N> {
                     self.begin_connect(token, &to);
                 }
                 Birth::Attach(token, to) => self.begin_connect(token, &to),
-                Birth::StartTls(token, side) => self.begin_tls(token, side),
+                Birth::StartTls(token, side) => {
+                    self.begin_tls(token, side);
+                    self.rearm(token);
+                }
             }
         }
     }

@@ -39,7 +39,7 @@ impl<A: App> Cx<'_, A> {
 }
 
 impl<A: App, N: Net> Reactor<A, N> {
-    /// Makes an open port speak TLS.
+    /// Makes an open port speak TLS. Whoever calls it arms its timer.
     pub(super) fn begin_tls(&mut self, token: Token, side: TlsSide) {
         let deadline = self.core.now.after(self.core.settings.handshake_timeout);
         let Some(port) = self.core.ports.get_mut(token) else { return };
@@ -73,7 +73,6 @@ impl<A: App, N: Net> Reactor<A, N> {
         }) {
             self.core.enqueue(token);
         }
-        self.rearm(token);
     }
 
     pub(super) fn run_handshaking(&mut self, token: Token) {
