@@ -157,4 +157,21 @@ mod tls {
         settle(&mut reactor);
         assert_eq!((reactor.app().ends.as_slice(), reactor.connections()), (&[Reason::Done][..], 0));
     }
+
+    #[test]
+    fn tls_begun_where_it_has_begun_already_changes_nothing() {
+        fn on_event(event: Event<()>, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
+            match event {
+                Event::Open => cx.start_tls(server_side(BOTH)),
+                Event::Eof => return Step::Close(Close::Graceful, Reason::Done),
+                _ => {}
+            }
+            Step::Continue
+        }
+        let (mut reactor, listener) = stage(Puppet::new(on_event));
+        let mut client = Client::arrive(&mut reactor, listener, Script::new(), client_config(BOTH));
+        client.say(b"hello");
+        client.talk(&mut reactor, 50);
+        assert_eq!(client.got, b"hello");
+    }
 }

@@ -26,10 +26,11 @@ impl<A: App> Cx<'_, A> {
     /// beginning of TLS. Reading is on from then. [`Event::Open`] (once more) says that TLS is agreed, [`Event::Failed`] at
     /// [`Op::Handshake`] that it is not. Only on an open connection without TLS; elsewhere nothing happens.
     pub fn start_tls(&mut self, side: TlsSide) {
-        if let Some(port) = self.core.ports.get_mut(self.me) {
+        let Some(port) = self.core.ports.get_mut(self.me) else { return };
+        if port.phase == Phase::Open && port.tls.is_none() {
             port.flags.set(Flags::PAUSED, true);
+            self.core.births.push(Birth::StartTls(self.me, side));
         }
-        self.core.births.push(Birth::StartTls(self.me, side));
     }
 
     /// What was agreed, if this connection speaks TLS and the handshake is done.
