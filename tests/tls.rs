@@ -333,6 +333,24 @@ fn plaintext_to_a_tls_port_is_told_so_in_plaintext() {
 }
 
 #[test]
+fn a_write_that_fails_once_tls_is_agreed_is_no_failed_handshake() {
+    let (mut reactor, listener) = echoing(BOTH);
+    let mut client = arrive(&mut reactor, listener, &rustls::version::TLS13);
+    while client.conn.is_handshaking() {
+        client.step(&mut reactor);
+        support::run_for(&mut reactor, 1);
+        // The tickets, which follow the client's last word, do not reach it.
+        if reactor.net().sent_len(client.id) > 0 {
+            reactor.net_mut().go_on(client.id, Script::new().fail_write(Fault::Reset));
+            support::run_for(&mut reactor, 1);
+        }
+    }
+    client.talk(&mut reactor, 2000);
+    assert_eq!(reactor.counters().handshakes, 1);
+    assert_eq!(reasons(&reactor), [Reason::Failed(Failure { op: Op::Write, fault: Fault::Reset })]);
+}
+
+#[test]
 fn a_client_that_does_not_trust_us_is_told_as_an_alert() {
     for version in VERSIONS {
         let (mut reactor, listener) = echoing(BOTH);

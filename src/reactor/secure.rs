@@ -78,9 +78,6 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     pub(super) fn run_handshaking(&mut self, token: Token) {
         for _ in 0..READS {
-            if let Err(fault) = self.flush(token) {
-                return self.handshake_failed(token, fault);
-            }
             let Some(port) = self.core.ports.get_mut(token) else { return };
             match port.phase {
                 Phase::Handshaking => {}
@@ -91,6 +88,10 @@ impl<A: App, N: Net> Reactor<A, N> {
                 | Phase::Flushing
                 | Phase::Lingering => return,
             }
+            if let Err(fault) = self.flush(token) {
+                return self.handshake_failed(token, fault);
+            }
+            let Some(port) = self.core.ports.get_mut(token) else { return };
             if !port.ready.has(Ready::READABLE) || port.is_high(&self.core.settings) {
                 return;
             }
