@@ -5,11 +5,12 @@ mod support;
 use evenkeel::reactor::net::sim::{Plan, Script, SimListener, SimNet};
 use evenkeel::reactor::net::{Links, RelPath};
 use evenkeel::reactor::{
-    Admit, App, AppCx, Close, Cx, End, Event, Fault, Input, ListenerId, Part, Peer, PortReason, Reactor,
-    Session, Settings, Step, Target,
+    Admit, App, AppCx, Close, Cx, End, Event, Fault, Handle, Input, ListenerId, Part, Peer, PortReason,
+    Reactor, Session, Settings, Step, Target, Turn,
 };
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use support::{run_for, settle};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +52,8 @@ fn echo(input: &mut Input<'_>, cx: &mut Cx<'_, Stage>) -> Step<Reason> {
 struct Stage {
     guest: Puppet,
     ends: Vec<Reason>,
+    /// Sessions that came to life when another ended.
+    heirs: u32,
 }
 
 impl App for Stage {
@@ -68,7 +71,7 @@ impl App for Stage {
     fn on_close(&mut self, session: Puppet, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
         self.ends.push(end.reason);
         if let Some(heir) = session.heir {
-            assert!(cx.spawn(Puppet::new(heir)).is_ok());
+            self.heirs += u32::from(cx.spawn(Puppet::new(heir)).is_ok());
         }
     }
 }
@@ -89,7 +92,7 @@ fn stage(guest: Puppet) -> (Reactor<Stage, SimNet>, SimListener) {
     let mut net = SimNet::new(1);
     net.files.file("big", vec![b'f'; 3 << 20], 0);
     let listener = net.listen();
-    let mut reactor = Reactor::new(Stage { guest, ends: Vec::new() }, net, Settings::default());
+    let mut reactor = Reactor::new(Stage { guest, ends: Vec::new(), heirs: 0 }, net, Settings::default());
     reactor.add_listener(listener).unwrap();
     (reactor, listener)
 }
@@ -128,6 +131,22 @@ fn whom_the_end_of_an_evicted_session_brings_to_life_is_told_so_at_once() {
     assert_eq!(reactor.evict(1), 1);
     reactor.check();
     assert_eq!(reactor.app().ends, [Reason::Port(PortReason::Evicted), Reason::Done]);
+}
+
+#[test]
+fn nothing_comes_to_life_any_more_once_all_was_stopped() {
+    fn stay(_: Event<()>, _: &mut Cx<'_, Stage>) -> Step<Reason> {
+        Step::Continue
+    }
+    for stop in [|handle: &Handle<()>| handle.drain(Duration::ZERO), |handle: &Handle<()>| handle.stop()] {
+        let (mut reactor, listener) = stage(Puppet { heir: Some(stay), ..Puppet::new(stay) });
+        reactor.net_mut().arrive(listener, Script::new());
+        run_for(&mut reactor, 1);
+        stop(&reactor.handle());
+        settle(&mut reactor);
+        assert_eq!((reactor.next(), reactor.connections()), (Turn::Finished, 0));
+        assert_eq!(reactor.app().ends.len(), 1 + reactor.app().heirs as usize, "each has ended");
+    }
 }
 
 #[cfg(feature = "tls")]

@@ -215,6 +215,8 @@ pub(super) struct Core<A: App> {
     pub sessions_hold: usize,
     pub now: Millis,
     pub draining: bool,
+    /// All were ended: no session comes to life any more, or there would be no end.
+    pub over: bool,
     pub settings: Settings,
     pub counters: super::turn::Counters,
     pub handle: HandleSlot<A::Message>,
@@ -246,7 +248,8 @@ impl<A: App> Core<A> {
     }
 
     fn reserve(&mut self, phase: Phase) -> Option<Token> {
-        (self.ports.len() < Token::MAX_SLOTS).then(|| self.ports.insert(Port::new(Peer::UNIX, None, phase)))
+        let takes = self.ports.len() < Token::MAX_SLOTS && !self.over;
+        takes.then(|| self.ports.insert(Port::new(Peer::UNIX, None, phase)))
     }
 }
 
@@ -398,12 +401,14 @@ impl<A: App> Cx<'_, A> {
         self.core.notes.push_back((to, self.me, note));
     }
 
-    /// Puts a session without a stream in the table. It gets [`Event::Open`] after this call. `Err` if the table is full.
+    /// Puts a session without a stream in the table. It gets [`Event::Open`] after this call. `Err` if the table is full, or
+    /// all connections were ended, because the reactor was stopped or the time for draining was up.
     pub fn spawn(&mut self, session: A::Session) -> Result<Token, A::Session> {
         spawn(self.core, session)
     }
 
-    /// Puts a session in the table and begins to connect it. It gets [`Event::Open`] or [`Event::Failed`]. `Err` if the table is full.
+    /// Puts a session in the table and begins to connect it. It gets [`Event::Open`] or [`Event::Failed`]. `Err` as for
+    /// [`spawn`](Self::spawn).
     pub fn connect(&mut self, to: &Target, session: A::Session) -> Result<Token, A::Session> {
         connect(self.core, to, session)
     }

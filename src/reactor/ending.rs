@@ -213,8 +213,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.deliver_births();
     }
 
-    /// Resets every connection. One that lingers has said all, and why: its end is left as it is.
+    /// Resets every connection, for good. One that lingers has said all, and why: its end is left as it is.
     pub(super) fn stop_all(&mut self) {
+        self.core.over = true;
         let tokens: Vec<Token> = self.core.ports.iter().map(|(token, _)| token).collect();
         for token in tokens {
             match self.core.ports.get(token).is_some_and(|port| port.phase == Phase::Lingering) {

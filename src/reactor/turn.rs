@@ -111,6 +111,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             sessions_hold: 0,
             now,
             draining: false,
+            over: false,
             settings,
             counters: Counters::default(),
             handle: HandleSlot::new(net.waker()),
