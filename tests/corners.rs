@@ -149,6 +149,16 @@ fn nothing_comes_to_life_any_more_once_all_was_stopped() {
     }
 }
 
+#[test]
+fn whoever_comes_as_the_reactor_is_stopped_is_not_let_in() {
+    let (mut reactor, listener) = stage(Puppet::new(|_, _| Step::Continue));
+    run_for(&mut reactor, 1);
+    reactor.net_mut().arrive(listener, Script::new());
+    reactor.handle().stop();
+    settle(&mut reactor);
+    assert_eq!((reactor.next(), reactor.connections()), (Turn::Finished, 0));
+}
+
 #[cfg(feature = "tls")]
 mod tls {
     use super::*;

@@ -130,8 +130,11 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
-    /// Accepts up to a batch; true if more may be waiting.
+    /// Accepts up to a batch; true if more may be waiting. None once all connections were ended: nobody would end these.
     fn accept_from(&mut self, index: usize) -> bool {
+        if self.core.over {
+            return false;
+        }
         for _ in 0..BATCH {
             let Some(Some(listening)) = self.listeners.get_mut(index) else { return false };
             if !listening.ready || listening.retry_at.is_some_and(|at| at > self.core.now) {
