@@ -96,9 +96,8 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// The listeners that are open.
     pub fn listeners(&self) -> impl Iterator<Item = (ListenerId, &N::Listener)> {
-        let open = |(i, l): (usize, &'_ Option<Listening<N::Listener>>)| l.is_some().then_some(i);
-        let ids: Vec<usize> = self.listeners.iter().enumerate().filter_map(open).collect();
-        ids.into_iter().filter_map(|i| Some((ListenerId(i as u16), &self.listeners[i].as_ref()?.listener)))
+        let all = self.listeners.iter().enumerate();
+        all.filter_map(|(i, listening)| Some((ListenerId(i as u16), &listening.as_ref()?.listener)))
     }
 
     pub(super) fn listener_ready(&mut self, id: ListenerId) {

@@ -330,7 +330,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         self.event(token, Event::Failed(failure));
         let undecided = self.core.ports.get(token).is_some_and(|port| port.phase == phase);
-        if failure.op != Op::Write && undecided && phase != Phase::Detached {
+        if failure.op != Op::Write && undecided {
             self.close_now(token, PortReason::Failed(failure).into(), CloseHow::Normal);
         }
     }
