@@ -206,6 +206,29 @@ fn who_sends_too_many_messages_is_held_back_and_loses_none() {
     settle(&mut world);
 }
 
+#[test]
+fn a_message_that_is_begun_when_its_sender_is_held_back_keeps_its_deadline_and_the_wait_does_not_count() {
+    let burst: Vec<u8> = (0..50).flat_map(|n| text(&n.to_string())).collect();
+    let begun = [burst, masked(Opcode::Text, false, b"begun")].concat();
+    let pace = |seconds| Pace { message_timeout: Duration::from_secs(seconds), ..Pace::default() };
+    // It never ends.
+    let options = Options { message_rate: 10, pace: pace(30), ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Echo);
+    let pings = (0..20)
+        .fold(opened("/").send(&begun), |script, _| script.wait(5_000).send(masked(Opcode::Ping, true, b"")));
+    let id = world.net_mut().arrive(listener, pings.await_fin().fin());
+    settle(&mut world);
+    assert!(said(&world, id).ends_with("close 1008"), "{}", said(&world, id));
+    // It ended long before we looked again: we look away for 4 s.
+    let options = Options { message_rate: 10, pace: pace(2), ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Echo);
+    let end = masked(Opcode::Continuation, true, b" and ended");
+    let id = world.net_mut().arrive(listener, opened("/").send(&begun).wait(100).send(end));
+    run_for(&mut world, 6_000);
+    assert_eq!(messages(world.net().sent(id)).last().unwrap(), "begun and ended");
+    assert_eq!(world.app().reasons(), []);
+}
+
 /// A room of `members` that listen, one that never reads, and one that speaks `count` times, every 10 ms.
 fn crowd(slow: Slow, members: usize, count: usize) -> (World, Vec<SimId>, SimId) {
     let bounds = Bounds { messages: 10, bytes: 1 << 20 };

@@ -330,7 +330,9 @@ impl Talk {
             Verdict::Ignore => {}
             Verdict::Ping => return self.silent(rules, cx),
             // That it does not go on is our doing.
-            Verdict::TooLong if self.has(WAITS) => cx.set_deadline(Timer::Total, rules.pace.message_timeout),
+            Verdict::TooLong if self.has(WAITS | THROTTLED) => {
+                cx.set_deadline(Timer::Total, rules.pace.message_timeout);
+            }
             Verdict::GoAway => self.close(Code::GOING_AWAY, "going away", Reason::Drained, rules, cx),
             Verdict::TooLong => {
                 self.say_close(Code::POLICY, "message took too long", cx);
@@ -390,7 +392,11 @@ impl Talk {
         if self.has(THROTTLED) {
             self.set(THROTTLED, false);
             cx.set_reading(true);
-            cx.set_deadlines(silence(rules, cx.now()), Millis::NEVER);
+            cx.set_deadline_at(Timer::Phase, silence(rules, cx.now()));
+            // A message that had begun could not go on meanwhile: its time begins anew.
+            if self.assembler.in_message() {
+                cx.set_deadline(Timer::Total, rules.pace.message_timeout);
+            }
         } else if cx.backlog() > 0 || self.has(WAITS) {
             // A ping would wait behind it (whether the peer takes it is watched by the port); or its pong would not be read.
             cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
