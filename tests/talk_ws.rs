@@ -229,6 +229,31 @@ fn a_message_that_is_begun_when_its_sender_is_held_back_keeps_its_deadline_and_t
     assert_eq!(world.app().reasons(), []);
 }
 
+#[test]
+fn a_message_is_not_given_up_while_its_sender_is_not_read_because_it_takes_what_is_said_slowly() {
+    let pace = Pace { message_timeout: Duration::from_secs(30), ..Pace::default() };
+    let mut app = Duo::new(0, 1);
+    let route = app.ws.add(Options { slow: Slow::DropNewest, pace, ..Options::default() }, Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let settings = Settings { high_water: 64 << 10, low_water: 1 << 10, ..Settings::default() };
+    let (mut world, listener) = world(app, settings);
+    let slow = opened("/r").window(0).send(masked(Opcode::Text, false, b"begun")).wait(1000);
+    let slow = slow.send(masked(Opcode::Continuation, true, b" and ended")).sip(1500, 1000, 80);
+    let slow = world.net_mut().arrive(listener, slow);
+    run_for(&mut world, 100);
+    let burst: Vec<u8> = (0..70).flat_map(|n| text(&format!("{n:0>1000}"))).collect();
+    let pongs = (0..8).fold(opened("/r").send(burst), |script, _| {
+        script.wait(10_000).send(masked(Opcode::Pong, true, b""))
+    });
+    let speaker = world.net_mut().arrive(listener, pongs);
+    run_for(&mut world, 60_000);
+    assert_eq!(
+        (world.app().reasons(), messages(world.net().sent(speaker))),
+        (vec![], vec!["begun and ended".into()])
+    );
+    assert!(world.net().sent(slow).len() > 60_000);
+}
+
 /// A room of `members` that listen, one that never reads, and one that speaks `count` times, every 10 ms.
 fn crowd(slow: Slow, members: usize, count: usize) -> (World, Vec<SimId>, SimId) {
     let bounds = Bounds { messages: 10, bytes: 1 << 20 };

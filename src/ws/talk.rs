@@ -330,7 +330,7 @@ impl Talk {
             Verdict::Ignore => {}
             Verdict::Ping => return self.silent(rules, cx),
             // That it does not go on is our doing.
-            Verdict::TooLong if self.has(WAITS | THROTTLED) => {
+            Verdict::TooLong if self.has(WAITS | THROTTLED) || cx.pressure() == Pressure::High => {
                 cx.set_deadline(Timer::Total, rules.pace.message_timeout);
             }
             Verdict::GoAway => self.close(Code::GOING_AWAY, "going away", Reason::Drained, rules, cx),
