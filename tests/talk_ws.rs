@@ -254,6 +254,42 @@ fn a_message_is_not_given_up_while_its_sender_is_not_read_because_it_takes_what_
     assert!(world.net().sent(slow).len() > 60_000);
 }
 
+/// Sends much, and closes.
+struct Farewell;
+
+impl ws::Handler for Farewell {
+    fn message(&mut self, _: Message<'_>, peer: &mut Peer<'_>) {
+        peer.send(Message::Binary(&[b'x'; 200_000]));
+        peer.close(Code::NORMAL, "bye");
+    }
+}
+
+#[test]
+fn the_time_for_the_answer_to_our_close_frame_does_not_run_while_that_waits_behind_what_the_peer_takes_slowly()
+ {
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Farewell)));
+    let script = opened("/").window(0).send(text("go")).sip(20_000, 1000, 11).wait(1000);
+    let close = masked(Opcode::Close, true, &[3, 232]);
+    let id = world.net_mut().arrive(listener, script.send(close).await_fin().fin());
+    settle(&mut world);
+    assert!(said(&world, id).ends_with("x, close 1000"), "{} bytes", world.net().sent(id).len());
+    assert_eq!(
+        (world.app().reasons(), world.net().closed(id)),
+        (vec![Reason::WsClosed], Some(CloseHow::Normal))
+    );
+    // One that takes nothing more and says nothing is given up all the same.
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Farewell)));
+    let script = opened("/").window(0).send(text("go")).sip(20_000, 1000, 5);
+    world.net_mut().arrive(listener, script);
+    settle(&mut world);
+    assert_eq!(world.app().reasons(), [Reason::WriteTooSlow]);
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Farewell)));
+    let script = opened("/").window(0).send(text("go")).sip(20_000, 1000, 11);
+    world.net_mut().arrive(listener, script);
+    settle(&mut world);
+    assert_eq!(world.app().reasons(), [Reason::CloseTimeout]);
+}
+
 /// A room of `members` that listen, one that never reads, and one that speaks `count` times, every 10 ms.
 fn crowd(slow: Slow, members: usize, count: usize) -> (World, Vec<SimId>, SimId) {
     let bounds = Bounds { messages: 10, bytes: 1 << 20 };

@@ -155,6 +155,7 @@ const TAKEOVER: u8 = 2;
 const PINGED: u8 = 4;
 const THROTTLED: u8 = 8;
 const WAITS: u8 = 16;
+const UNSENT: u8 = 32;
 
 /// See the module page: 32 bytes.
 pub(super) struct Talk {
@@ -338,10 +339,21 @@ impl Talk {
                 self.say_close(Code::POLICY, "message took too long", cx);
                 return Step::Close(Close::Graceful, Reason::ReadTimeout);
             }
+            Verdict::Close(_, Reason::CloseTimeout) if self.close_waits(cx) => {
+                cx.set_deadline(Timer::Phase, rules.pace.close_timeout);
+            }
             Verdict::Close(close, reason) => return Step::Close(close, reason),
             Verdict::Finish(close) => return Step::Close(close, self.why),
         }
         Step::Continue
+    }
+
+    /// Our close frame waits behind what the peer has not taken (whether it takes it is watched by the port), or did so when this was
+    /// asked last: there has not been time enough to answer it.
+    fn close_waits<A: App>(&mut self, cx: &Cx<'_, A>) -> bool {
+        let (waits, waited) = (cx.backlog() > 0, self.has(UNSENT));
+        self.set(UNSENT, waits);
+        waits || waited
     }
 
     /// The peer is not heard for now: too much is on its way. Says whether that was so before.
