@@ -6,7 +6,7 @@ mod talk;
 
 use evenkeel::guard::{Bounds, Refused, Slow};
 use evenkeel::observe::Reason;
-use evenkeel::reactor::net::sim::{Chaos, Random, Script, SimId, SimListener, SimNet};
+use evenkeel::reactor::net::sim::{Chaos, Plan, Random, Script, SimId, SimListener, SimNet};
 use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token, Turn};
 use evenkeel::tcp::client::{self, Change, Client, Link};
 use evenkeel::tcp::{self, Kind, Options};
@@ -409,6 +409,48 @@ fn a_client_comes_back_twenty_times_and_each_number_comes_back_once() {
     assert!(changes.iter().filter(|change| *change == "open").count() >= 21);
     assert_eq!(changes.last().unwrap(), "ended kicked");
     assert!(changes.iter().filter(|change| change.starts_with("waiting")).count() >= 20);
+}
+
+/// Sends much at once, and closes.
+struct Farewell {
+    closes: bool,
+}
+
+impl client::Handler for Farewell {
+    fn change(&mut self, change: Change, link: &mut Link<'_>) {
+        if change != Change::Open {
+            return;
+        }
+        for _ in 0..300 {
+            assert!(link.send(&[b'x'; 1000]));
+        }
+        if self.closes {
+            link.close();
+        }
+    }
+
+    fn data(&mut self, bytes: &[u8], _: &mut Link<'_>) -> usize {
+        bytes.len()
+    }
+}
+
+#[test]
+fn a_client_that_closes_sends_what_waits_in_its_queue_first() {
+    for closes in [true, false] {
+        let target = Target::Unix("/run/elsewhere.sock".into());
+        let (mut world, _) = serving(Options::default(), Kind::Echo, Settings::default());
+        let script = Script::new().window(0).wait(1000).window(u64::MAX).await_fin().fin();
+        world.net_mut().on_connect(target.clone(), Plan::Accept(1, script));
+        let handler = Farewell { closes };
+        let client = Client::new(client::Options::new(target), Box::new(handler));
+        let me = world.with_app(|_, cx| cx.spawn(Talk::TcpClient(client)).ok().unwrap());
+        world.with_app(|_, cx| cx.notify(me, tcp::Note::Send([b'y'; 1000].as_slice().into()).into()));
+        run_for(&mut world, 100);
+        world.with_app(|_, cx| cx.notify(me, tcp::Note::Close.into()));
+        settle(&mut world);
+        let stream = world.net().streams().next().unwrap();
+        assert_eq!(world.net().sent_len(stream), 301_000, "closes by itself: {closes}");
+    }
 }
 
 #[test]

@@ -221,7 +221,9 @@ impl Client {
                 });
                 return inner.rest(step, cx);
             }
-            Event::Note(_, Note::Close) => return Step::Close(Close::Graceful, Reason::Kicked),
+            Event::Note(_, Note::Close) => {
+                return inner.rest(Step::Close(Close::Graceful, Reason::Kicked), cx);
+            }
             Event::Eof => Hit::Eof,
             Event::Timeout(deadline) => Hit::Timeout(deadline),
             Event::Failed(failure) => Hit::Failed(failure),
@@ -287,15 +289,19 @@ impl Inner {
         self.tell(cx, |handler, link| handler.change(Change::Connecting, link))
     }
 
-    /// Sends what waits, as far as the server takes it, and sets the deadline.
+    /// Sends what waits, as far as the server takes it, and sets the deadline. Before the end all of it is sent: nothing comes after.
     fn rest<A: Service>(&mut self, step: Step<Reason>, cx: &mut Cx<'_, A>) -> Step<Reason> {
-        if self.away.is_some() || step != Step::Continue {
+        if self.away.is_some() {
             return step;
         }
-        while !self.outgoing.queue.is_empty() && cx.pressure() == Pressure::Low {
+        let ends = step != Step::Continue;
+        while !self.outgoing.queue.is_empty() && (ends || cx.pressure() == Pressure::Low) {
             if let Some(bytes) = self.outgoing.queue.pop() {
                 cx.write(&bytes);
             }
+        }
+        if ends {
+            return step;
         }
         match self.options.idle_timeout {
             idle if idle.is_zero() => {}
