@@ -2,9 +2,9 @@
 
 use super::app::{Role, Worker};
 use super::reload::Order;
-use super::settings::{Address, Listener};
+use super::settings::{Address, Config, Listener};
 use super::{build, relief};
-use crate::reactor::{ListenerId, OsNet, Reactor, Turn};
+use crate::reactor::{ListenerId, Net, OsNet, Reactor, Settings, Turn};
 use std::io;
 
 /// An address and what its connections speak.
@@ -50,7 +50,7 @@ fn reload(reactor: &mut Reactor<Worker, OsNet>, order: Order) -> io::Result<()> 
     if let Some(store) = order.tls {
         reactor.app_mut().serve_tls(store);
     }
-    reactor.set_settings(build::reactor_settings(config));
+    set_limits(reactor, config);
     let mut outcome = Ok(());
     for (spot, socket) in order.listeners {
         match reactor.add_listener(socket) {
@@ -70,6 +70,14 @@ fn reload(reactor: &mut Reactor<Worker, OsNet>, order: Order) -> io::Result<()> 
         }
     }
     outcome
+}
+
+/// The reactor lives by these limits. What may wait for one connection does not become less: WebSockets of an earlier configuration
+/// live on, and with them the messages that it allowed.
+pub(super) fn set_limits<N: Net>(reactor: &mut Reactor<Worker, N>, config: &Config) {
+    let settings = build::reactor_settings(config);
+    let hard_cap = settings.hard_cap.max(reactor.settings_mut().hard_cap);
+    reactor.set_settings(Settings { hard_cap, ..settings });
 }
 
 impl Worker {

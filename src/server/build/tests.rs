@@ -1,12 +1,14 @@
 //! Settings whose effect takes longer than a test may: in a simulated world.
 
 use super::super::app::{Role, Worker};
+use super::super::attend::set_limits;
 use super::super::record::Record;
 use super::super::settings::{Action, PathPattern, Respond, Route};
 use super::*;
 use crate::observe::Reason;
 use crate::reactor::net::sim::{Script, SimId, SimListener, SimNet};
 use crate::reactor::{ListenerId, Net, Reactor};
+use crate::wire::ws::{Header, frame};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,4 +80,36 @@ fn a_listener_that_goes_still_serves_those_who_wait_at_it_though_no_event_has_to
         reactor.turn(Some(Duration::from_millis(1))).unwrap();
     }
     assert!(reactor.net().sent(late).starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_websocket_of_an_earlier_configuration_still_gets_the_long_messages_that_it_allowed() {
+    let path = || PathPattern { parts: [].into(), rest: true };
+    let (mut reactor, listener) = world(|config| {
+        let websocket = Websocket { message_size: 16 << 20, ..Websocket::new(WebsocketKind::Echo) };
+        config.routes = [Route::new(path(), Action::Websocket(websocket))].into();
+    });
+    let run = |reactor: &mut Reactor<Worker, SimNet<true>>, ms: u64| {
+        let end = reactor.net().elapsed_ms() + ms;
+        while reactor.net().elapsed_ms() < end {
+            reactor.turn(Some(Duration::from_millis(end - reactor.net().elapsed_ms()))).unwrap();
+        }
+    };
+    let opening = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let id = reactor.net_mut().arrive(listener, Script::new().send(opening));
+    run(&mut reactor, 100);
+    // The route is gone.
+    let config = Config::default();
+    reactor.app_mut().live_by(&config).unwrap();
+    set_limits(&mut reactor, &config);
+    let payload = vec![b'x'; 8 << 20];
+    let header = Header::binary(payload.len()).masked([1, 2, 3, 4]);
+    let mut message = Vec::new();
+    frame::emit_frame(&header, &payload, &mut message);
+    let before = reactor.net().sent_len(id);
+    reactor.net_mut().go_on(id, Script::new().window(0).send(message).wait(1000).window(u64::MAX));
+    run(&mut reactor, 5000);
+    assert_eq!(reactor.app().tape().closes, []);
+    assert_eq!(reactor.net().sent_len(id) - before, 10 + (8 << 20));
 }
