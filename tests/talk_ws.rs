@@ -600,6 +600,54 @@ fn what_is_said_while_away_waits_in_a_bounded_queue_and_leaves_in_order() {
     );
 }
 
+/// Says much at once, and closes.
+struct Parting {
+    /// When it is open, or when it hears something.
+    at_once: bool,
+}
+
+impl Parting {
+    fn part(link: &mut Link<'_>) {
+        for n in 0..300 {
+            assert!(link.send(Message::Text(&format!("{n:0>1000}"))));
+        }
+        link.close(Code::NORMAL, "");
+        assert!(link.queued() > 100);
+    }
+}
+
+impl client::Handler for Parting {
+    fn change(&mut self, change: Change<'_>, link: &mut Link<'_>) {
+        match change {
+            Change::Open(_) if self.at_once => Parting::part(link),
+            Change::Open(_) => drop(link.send(Message::Text("9999"))),
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, _: Message<'_>, link: &mut Link<'_>) {
+        Parting::part(link);
+    }
+}
+
+#[test]
+fn a_client_that_closes_sends_what_waits_in_its_queue_first() {
+    for at_once in [true, false] {
+        let there = Log::default();
+        let kind = Kind::Custom(Box::new(Register(there.clone())));
+        let (mut world, listener) = serving(Options::default(), kind);
+        let target = Target::Tcp(world.net().address(listener));
+        let options = client::Options { deflate: None, ..client::Options::new(target, "a", "/") };
+        let client = Client::new(options, Box::new(Parting { at_once })).unwrap();
+        world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
+        settle(&mut world);
+        let heard: Vec<usize> =
+            there.take().iter().map(|n| n.parse().unwrap()).filter(|n| *n < 300).collect();
+        assert_eq!(heard, (0..300).collect::<Vec<_>>(), "at once: {at_once}");
+        assert_eq!(world.app().reasons(), [Reason::WsClosed; 2]);
+    }
+}
+
 /// Sends random messages and checks that each comes back.
 struct Mirror {
     random: Random,

@@ -299,6 +299,9 @@ impl Inner {
             });
             if let Some((code, text)) = wish {
                 *done = true;
+                if talk.state().is_open() {
+                    outgoing.send_all(talk.sender(), codecs, cx);
+                }
                 talk.close(code, &text, Reason::WsClosed, &rules, cx);
             }
             Flow::More
@@ -323,6 +326,9 @@ impl Inner {
         self.done = true;
         if !up {
             return Step::Close(Close::Graceful, Reason::WsClosed);
+        }
+        if self.talk.state().is_open() {
+            self.outgoing.send_all(self.talk.sender(), codecs, cx);
         }
         self.talk.close(code, &text, Reason::WsClosed, &rules, cx);
         Step::Continue

@@ -145,7 +145,7 @@ impl Link<'_> {
         self.outgoing.lost
     }
 
-    /// Closes for good, with the closing handshake if the connection stands.
+    /// Closes for good; if the connection stands, with what waits in the queue and then the closing handshake.
     pub fn close(&mut self, code: Code, reason: &str) {
         if self.wish.is_none() {
             self.wish = Some((code, reason.into()));
@@ -179,6 +179,14 @@ impl Outgoing {
                 self.lost += 1;
                 false
             }
+        }
+    }
+
+    /// Sends all that waits, however slowly the server takes it: a close frame follows, and nothing after that.
+    pub fn send_all<A: App>(&mut self, sender: Sender, codecs: &mut Codecs, cx: &mut Cx<'_, A>) {
+        while let Some(message) = self.queue.pop() {
+            let (cork, host) = cx.output();
+            sender.message(message.as_message(), &mut self.own, codecs, host, cork);
         }
     }
 }
