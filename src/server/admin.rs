@@ -50,7 +50,12 @@ impl Watch {
     fn health(&self, now: Millis) -> HealthStatus {
         let tally = self.shared.hub.total();
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        let silence = before.0.observe(now, &self.shared.hub).saturating_sub(SILENCE_MS);
+        let draining = self.shared.is_draining();
+        // Workers that drain end one by one: their silence is no sign.
+        let silence = match draining {
+            true => 0,
+            false => before.0.observe(now, &self.shared.hub).saturating_sub(SILENCE_MS),
+        };
         HealthStatus::of(&Vitals {
             connections: self.shared.gauge.get() as u64,
             max_connections: self.shared.max_connections() as u64,
@@ -58,7 +63,7 @@ impl Watch {
             memory_budget: self.shared.budget.limit(),
             response_time: before.1.observe(now, &tally),
             lag_ms: tally.lag_ms.max(silence),
-            draining: self.shared.is_draining(),
+            draining,
         })
     }
 
@@ -165,4 +170,20 @@ fn send(reply: Responder<'_>, status: u16, content_type: &'static str, body: &st
         .field(FieldName::from_static("content-type"), FieldValue::from_static(content_type))
         .text("cache-control", "no-store")
         .body(body.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_silent_is_a_bad_sign_but_while_all_drain_and_end_one_by_one() {
+        let shared = Shared::new(&Config::default(), 2, None);
+        let watch = Watch { shared: shared.clone(), before: Mutex::default() };
+        assert_eq!(watch.health(Millis(0)).healthz(), 200);
+        assert_eq!(watch.health(Millis(10_000)).healthz(), 503);
+        shared.begin_draining();
+        let draining = watch.health(Millis(20_000));
+        assert_eq!((draining.healthz(), draining.readyz()), (200, 503));
+    }
 }
