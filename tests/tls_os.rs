@@ -179,11 +179,21 @@ impl Served {
 }
 
 #[test]
-fn certificates_are_told_with_their_end() {
-    let served = serve("expiry");
-    let all = served.server.as_ref().unwrap().shared().certificates();
-    let [(file, end)] = &all[..] else { panic!("{all:?}") };
-    assert!(file.ends_with("cert.pem") && *end > 1_700_000_000, "{all:?}");
+fn certificates_are_told_by_their_hosts_with_their_end_as_long_as_they_are_used() {
+    let more = "[[tls.certificate]]\nhost = \"*.a.test\"\ncert = \"cert.pem\"\nkey = \"key.pem\"";
+    let mut served = serve_by("expiry", |_| more.into());
+    let server = served.server.as_mut().unwrap();
+    let shared = server.shared().clone();
+    let all = shared.certificates();
+    let hosts: Vec<&str> = all.iter().map(|(host, _)| host.as_str()).collect();
+    assert_eq!(hosts, ["*", "*.a.test"], "not the file: two may be the same, and a path is no label");
+    assert!(all.iter().all(|(_, end)| *end > 1_700_000_000), "{all:?}");
+    let mut config = Config::default();
+    (config.server.host, config.server.port) = ([127, 0, 0, 1].into(), 0);
+    (config.server.workers, config.metrics.enable) = (1, false);
+    let reload = server.prepare(&config).unwrap();
+    server.apply(reload).unwrap();
+    assert_eq!(shared.certificates(), []);
 }
 
 #[test]

@@ -153,7 +153,8 @@ impl Server {
                 first = Some(new.store.clone());
                 self.tls = Some(new);
             }
-            None => {}
+            // Whoever watches when they end is not to be woken by what nobody is shown any more.
+            None => self.shared.set_certificates(&[]),
         }
         self.shared.set_limits(&config);
         let (done, outcomes) = mpsc::channel();

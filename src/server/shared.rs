@@ -73,13 +73,13 @@ impl Shared {
         }
     }
 
-    /// Certificates in use: the file and when it expires, in seconds since 1970.
+    /// Certificates in use: the host they are for and when they expire, in seconds since 1970.
     pub fn certificates(&self) -> Vec<(String, u64)> {
         self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_certificates(&self, expiries: &[Expiry]) {
-        let all = expiries.iter().map(|one| (one.path.display().to_string(), seconds(one.not_after)));
+        let all = expiries.iter().map(|one| (one.host.clone(), seconds(one.not_after)));
         *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = all.collect();
     }
 

@@ -64,8 +64,8 @@ impl fmt::Display for TlsError {
 /// When a certificate ends, for the metric and for warnings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expiry {
-    /// The file it came from.
-    pub path: PathBuf,
+    /// The host it is for, as configured; `*` for the one that is shown when no other fits.
+    pub host: String,
     /// The end of its validity.
     pub not_after: SystemTime,
 }
@@ -120,22 +120,26 @@ impl Store {
 /// Reads and judges everything that the settings name. All errors at once.
 pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec<TlsError>> {
     let (mut errors, mut expiries) = (Vec::new(), Vec::new());
-    let mut pair = |names: (Named, Named), cert: &Path, key: &Path| match read_pair(names, cert, key, now) {
-        Ok((certified, not_after)) => {
-            expiries.push(Expiry { path: cert.to_owned(), not_after });
-            Some(Arc::new(certified))
-        }
-        Err(wrong) => {
-            errors.extend(wrong);
-            None
-        }
-    };
+    let mut pair =
+        |host: String, names: (Named, Named), cert: &Path, key: &Path| match read_pair(names, cert, key, now)
+        {
+            Ok((certified, not_after)) => {
+                expiries.push(Expiry { host, not_after });
+                Some(Arc::new(certified))
+            }
+            Err(wrong) => {
+                errors.extend(wrong);
+                None
+            }
+        };
     let mut names = Names::default();
     if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
-        names.default = pair((Named::Cert, Named::Key), cert, key);
+        names.default = pair("*".into(), (Named::Cert, Named::Key), cert, key);
     }
     for (i, one) in tls.certificates.iter().enumerate() {
-        if let Some(certified) = pair((Named::CertOf(i), Named::KeyOf(i)), &one.cert, &one.key) {
+        if let Some(certified) =
+            pair(shown(&one.host), (Named::CertOf(i), Named::KeyOf(i)), &one.cert, &one.key)
+        {
             names.add(&one.host, certified);
         }
     }
@@ -156,6 +160,15 @@ pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec
             }
         },
         (true | false, _) => Err(errors),
+    }
+}
+
+/// A host as it is configured.
+fn shown(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Any => "*".into(),
+        HostPattern::Exact(name) => name.to_string(),
+        HostPattern::Below(name) => format!("*.{name}"),
     }
 }
 
