@@ -430,3 +430,11 @@ fn metrics_host_and_port_say_where_the_page_is() {
     order.read_to_string(&mut text).unwrap();
     assert_eq!(status(&text), "404", "orders are taken through the admin socket only");
 }
+
+#[test]
+fn the_configuration_that_a_server_starts_with_counts_as_applied_then() {
+    let before = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let server = serve("", "");
+    let reloads = server.0.as_ref().unwrap().shared().reloads();
+    assert!((before..before + 60).contains(&reloads.applied_at) && reloads.applied == 0, "{reloads:?}");
+}

@@ -176,6 +176,7 @@ impl Server {
             tls: None,
             config: config.clone(),
         };
+        server.shared.begin_living(calendar());
         if let Some((certificates, loaded)) = tls {
             server.shared.set_certificates(&loaded.expiries);
             server.tls = Some(certificates);

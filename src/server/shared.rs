@@ -65,6 +65,11 @@ impl Shared {
         *self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The first configuration is in force from now on.
+    pub(super) fn begin_living(&self, now: SystemTime) {
+        self.reloads.lock().unwrap_or_else(PoisonError::into_inner).applied_at = seconds(now);
+    }
+
     pub(super) fn count_reload(&self, applied: bool, now: SystemTime) {
         let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         match applied {
