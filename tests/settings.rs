@@ -438,3 +438,23 @@ fn the_configuration_that_a_server_starts_with_counts_as_applied_then() {
     let reloads = server.0.as_ref().unwrap().shared().reloads();
     assert!((before..before + 60).contains(&reloads.applied_at) && reloads.applied == 0, "{reloads:?}");
 }
+
+#[test]
+fn a_worker_that_has_ended_is_on_the_page_with_all_that_it_counted_and_without_connections() {
+    let server = serve("workers = 1", "");
+    let mut stream = server.connect();
+    stream.write_all(GET).unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    let running = server.0.as_ref().unwrap();
+    running.drain(PATIENCE);
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    drop(stream);
+    let began = Instant::now();
+    while !running.is_finished() {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    let tally = running.shared().hub.total();
+    let closed: u64 = tally.closes().map(|(.., n)| n).sum();
+    assert_eq!((tally.connection_count(), tally.durations.count(), closed), (0, 1, 1));
+}

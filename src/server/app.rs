@@ -224,7 +224,7 @@ impl Worker {
         self.lag.fired(due, now);
     }
 
-    fn publish(&mut self, cx: &AppCx<'_, Worker>) {
+    pub(super) fn publish(&mut self, cx: &AppCx<'_, Worker>) {
         let tally = &mut self.publisher.tally;
         tally.reactor = *cx.counters();
         tally.buffer_bytes = cx.buffers_held() as u64;

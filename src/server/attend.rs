@@ -31,6 +31,8 @@ pub(super) fn run(mut reactor: Reactor<Worker, OsNet>) -> io::Result<()> {
             carry_out(&mut reactor);
         }
     }
+    // The page is read on while others drain: what was counted last, and that nothing is held here any more.
+    reactor.with_app(|app, cx| app.publish(cx));
     Ok(())
 }
 
