@@ -458,3 +458,14 @@ fn a_worker_that_has_ended_is_on_the_page_with_all_that_it_counted_and_without_c
     let closed: u64 = tally.closes().map(|(.., n)| n).sum();
     assert_eq!((tally.connection_count(), tally.durations.count(), closed), (0, 1, 1));
 }
+
+#[test]
+fn a_metrics_port_that_the_system_chose_is_said() {
+    let mut command = evenkeel();
+    command.args(["--host", "127.0.0.1", "--port", "0"]).env("METRICS_PORT", "0");
+    let mut program = Program::start(&mut command);
+    program.signal(Signal::TERM);
+    let (_, log) = program.end();
+    let at = log.lines().find_map(|line| line.split_once("metrics at ")?.1.parse::<SocketAddr>().ok());
+    assert!(at.is_some_and(|at| at.ip().is_loopback() && at.port() != 0), "{log}");
+}

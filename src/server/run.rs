@@ -418,7 +418,12 @@ fn metrics_listener(
     }
     let at = Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port));
     match bind(inherited, &at, "metrics.port (METRICS_PORT)") {
-        Ok(listener) => Ok(Some(listener)),
+        Ok(listener) => {
+            if let Ok(at) = address(&listener) {
+                log::info!("metrics at {at}");
+            }
+            Ok(Some(listener))
+        }
         Err(error) if config.metrics.port_was_set => Err(error),
         Err(error) => {
             log::warn!("no metrics: {error}");
