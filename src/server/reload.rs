@@ -125,7 +125,7 @@ impl Server {
             if old.iter().any(|one| one.address == listener.address) {
                 continue;
             }
-            let by = said_by(config, &listener.address);
+            let by = said_by(config);
             let socket = bind(&mut Vec::new(), &listener.address, by).map_err(ReloadError::Listen)?;
             let at = super::run::address(&socket).map_err(ReloadError::Build)?;
             addresses.push((listener.address.clone(), at));

@@ -145,7 +145,7 @@ impl Server {
         let Setup { access, mut inherited, admin } = setup;
         let mut listeners = Vec::new();
         for listener in config.http_listeners() {
-            let socket = bind(&mut inherited, &listener.address, said_by(config, &listener.address))?;
+            let socket = bind(&mut inherited, &listener.address, said_by(config))?;
             listeners.push((Spot::of(&listener), socket));
         }
         for (number, (at, ..)) in build::tcp_services(config).enumerate() {
@@ -384,9 +384,9 @@ fn seed(net: &mut OsNet) -> [u8; 32] {
     seed
 }
 
-/// The setting that says this address of an HTTP listener.
-pub(super) fn said_by(config: &Config, at: &Address) -> &'static str {
-    match *at == Address::Tcp(SocketAddr::new(config.server.host, config.server.port)) {
+/// The setting that says the addresses of HTTP listeners.
+pub(super) fn said_by(config: &Config) -> &'static str {
+    match config.listeners.is_empty() {
         true => "--port",
         false => "[[listener]] address",
     }
@@ -437,4 +437,22 @@ pub(super) fn address(listener: &OsListener) -> io::Result<Address> {
         Target::Tcp(at) => Address::Tcp(at),
         Target::Unix(path) => Address::Unix(path),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::settings::Listener;
+
+    fn any() -> Address {
+        Address::Tcp(SocketAddr::from(([0, 0, 0, 0], 8080)))
+    }
+
+    #[test]
+    fn the_advice_for_a_port_that_is_taken_names_the_setting_that_is_in_force() {
+        let mut config = Config::default();
+        assert_eq!(said_by(&config), "--port");
+        config.listeners = [Listener { address: any(), tls: false, proxy_protocol: false }].into();
+        assert_eq!(said_by(&config), "[[listener]] address", "with one --port is not used");
+    }
 }
