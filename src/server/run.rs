@@ -78,6 +78,7 @@ impl std::error::Error for RunError {}
 /// What happened, and what to do.
 fn advice(at: &Address, by: &str, error: &io::Error) -> String {
     match (error.kind(), at) {
+        (io::ErrorKind::AddrInUse, _) if error.get_ref().is_some() => error.to_string(),
         (io::ErrorKind::AddrInUse, Address::Tcp(at)) => {
             format!("port {} is taken; stop the other program, or choose another with {by}", at.port())
         }
@@ -405,7 +406,22 @@ pub(super) fn bind(
         Address::Tcp(at) => OsListener::tcp(*at),
         Address::Unix(path) => OsListener::unix(path, 0o660),
     };
-    bound.map_err(|error| RunError::Listen(at.clone(), by, error))
+    bound.map_err(|error| {
+        let taken = error.kind() == io::ErrorKind::AddrInUse;
+        let error = if taken { held_by(inherited, at).unwrap_or(error) } else { error };
+        RunError::Listen(at.clone(), by, error)
+    })
+}
+
+/// The port is held by a socket that was handed over for another address, as systemd's `ListenStream=8080` is for `[::]:8080`: no other
+/// program is to be stopped.
+fn held_by(inherited: &[OsListener], at: &Address) -> Option<io::Error> {
+    let Address::Tcp(at) = at else { return None };
+    let here = inherited.iter().filter_map(OsListener::tcp_addr).find(|here| here.port() == at.port())?;
+    let what = format!(
+        "{here} was handed over and holds the port; configure that address, or have {at} handed over"
+    );
+    Some(io::Error::new(io::ErrorKind::AddrInUse, what))
 }
 
 /// The metrics port is 9090 for everybody unless somebody says otherwise: then one that is taken is no reason not to serve.
@@ -454,5 +470,14 @@ mod tests {
         assert_eq!(said_by(&config), "--port");
         config.listeners = [Listener { address: any(), tls: false, proxy_protocol: false }].into();
         assert_eq!(said_by(&config), "[[listener]] address", "with one --port is not used");
+    }
+
+    #[test]
+    fn a_port_that_another_handed_over_address_holds_is_not_blamed_on_another_program() {
+        let handed = OsListener::tcp(SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
+        let here = handed.tcp_addr().unwrap();
+        let at = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], here.port())));
+        let said = bind(&mut vec![handed], &at, "--port").unwrap_err().to_string();
+        assert!(said.contains(&format!("{here} was handed over")) && !said.contains("program"), "{said}");
     }
 }
