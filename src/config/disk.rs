@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Loaded;
 use super::error::{Error, Origin, Reason};
 use crate::reactor::net::os::calendar;
+use crate::server;
 use crate::server::settings::Action;
 use crate::server::tls::{self, Named, Tickets, TlsError};
 
@@ -27,11 +28,16 @@ impl Loaded {
                 errors.push(Error { place, key, reason });
             }
         }
-        if let Some(pages) = &self.config.server.error_pages
-            && let Err(error) = read_dir(pages)
-        {
+        if let Some(pages) = &self.config.server.error_pages {
+            let wrong = match read_dir(pages) {
+                Ok(_) => server::pages(pages).err().map(|error| Reason::Unusable {
+                    denied: error.kind() == io::ErrorKind::PermissionDenied,
+                    what: error.to_string(),
+                }),
+                Err(error) => Some(folder(pages, &error)),
+            };
             let (place, key) = (self.origin("server.error_pages"), "server.error_pages".to_owned());
-            errors.push(Error { place, key, reason: folder(pages, &error) });
+            errors.extend(wrong.map(|reason| Error { place, key, reason }));
         }
         if self.config.http_listeners().iter().any(|listener| listener.tls) {
             errors.extend(self.certificates_on_disk());

@@ -343,6 +343,19 @@ fn a_folder_or_certificate_that_is_not_there_is_told_with_its_place() {
     );
 }
 
+#[test]
+fn a_page_for_errors_that_cannot_be_used_is_told_before_starting_finds_it() {
+    let folder = std::env::temp_dir().join(format!("evenkeel-config-pages-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("404.html"), vec![b'x'; (64 << 10) + 1]).unwrap();
+    let loaded = read(&format!("[server]\nerror_pages = {folder:?}")).unwrap();
+    let errors: Vec<String> = loaded.check_disk().iter().map(Error::to_string).collect();
+    let page = folder.join("404.html");
+    let expected = format!("evenkeel.toml:2:15: server.error_pages: {}: longer than 64 KiB", page.display());
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(errors, [expected]);
+}
+
 // ---- golden errors
 
 /// One case file: `--- file`, `--- env`, `--- flags`, `--- built` (as if all were), and `--- errors`.

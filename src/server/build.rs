@@ -15,7 +15,6 @@ use crate::reactor;
 use crate::wire::limits::Limits;
 use crate::wire::ws::{Limits as WsLimits, Policy};
 use crate::{tcp, ws};
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -117,7 +116,8 @@ pub(super) fn site(
 ) -> io::Result<Site> {
     let mut site = Site::new(options(config));
     if let Some(folder) = &config.server.error_pages {
-        site.set_pages(pages(folder)?);
+        let about = |error: io::Error| io::Error::new(error.kind(), format!("error_pages: {error}"));
+        site.set_pages(pages(folder).map_err(about)?);
     }
     for route in config.routes.iter() {
         add(&mut site, hub, upgrades, route, config)?;
@@ -135,10 +135,9 @@ pub(super) fn site(
 const PAGE: u64 = 64 << 10;
 
 /// The pages in a folder: files named by a status from 400 to 599, with `.html`. Other files are left alone.
-fn pages(folder: &Path) -> io::Result<Pages> {
-    let about = |path: &Path, what: &dyn Display| {
-        io::Error::other(format!("error_pages: {}: {what}", path.display()))
-    };
+pub(crate) fn pages(folder: &Path) -> io::Result<Pages> {
+    let about =
+        |path: &Path, error: &io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let mut pages = Pages::default();
     for entry in std::fs::read_dir(folder).map_err(|error| about(folder, &error))? {
         let path = entry.map_err(|error| about(folder, &error))?.path();
@@ -149,7 +148,7 @@ fn pages(folder: &Path) -> io::Result<Pages> {
         let file = File::open(&path).map_err(|error| about(&path, &error))?;
         file.take(PAGE + 1).read_to_end(&mut html).map_err(|error| about(&path, &error))?;
         if html.len() as u64 > PAGE {
-            return Err(about(&path, &"longer than 64 KiB"));
+            return Err(about(&path, &io::Error::other("longer than 64 KiB")));
         }
         pages.set(status, html);
     }

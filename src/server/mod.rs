@@ -23,6 +23,7 @@ pub use admin::AdminRequest;
 #[doc(hidden)]
 pub use app::Tape;
 pub use app::{Message, Note, Worker};
+pub(crate) use build::pages;
 pub use reload::{Difference, Order, Reload, ReloadError, difference};
 pub use run::{RunError, Server, Setup};
 pub use session::Session;
