@@ -1,19 +1,19 @@
 //! Whether what a configuration names on disk is there and can be read: what starting would find out.
 
-use std::fs::read_dir;
+use std::fs::{metadata, read_dir};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::Loaded;
 use super::error::{Error, Origin, Reason};
+use super::{Config, ItemOrigins, Loaded};
 use crate::reactor::net::os::calendar;
 use crate::server;
-use crate::server::settings::Action;
+use crate::server::settings::{AccessFormat, Action, Address};
 use crate::server::tls::{self, Named, Tickets, TlsError};
 
 impl Loaded {
-    /// Looks at every folder and every certificate that is used. Each that is missing or may not be read is an error
-    /// that says what, where, and what to do. Touches nothing.
+    /// Looks at every folder and every certificate that is used, and at where logs and sockets are to be. Each that is missing or may
+    /// not be read is an error that says what, where, and what to do. Touches nothing.
     pub fn check_disk(&self) -> Vec<Error> {
         let mut errors = Vec::new();
         for (route, origins) in self.config.routes.iter().zip(&self.routes) {
@@ -39,10 +39,32 @@ impl Loaded {
             let (place, key) = (self.origin("server.error_pages"), "server.error_pages".to_owned());
             errors.extend(wrong.map(|reason| Error { place, key, reason }));
         }
+        errors.extend(self.places_on_disk());
         if self.config.http_listeners().iter().any(|listener| listener.tls) {
             errors.extend(self.certificates_on_disk());
         }
         errors
+    }
+
+    /// Where files are to be made that cannot be made there: logs and sockets.
+    fn places_on_disk(&self) -> Vec<Error> {
+        let Config { server, log, listeners, tcp, .. } = &self.config;
+        let scalar = |key: &str| (self.origin(key), key.to_owned());
+        let of = |origins: &ItemOrigins, key| (origins.of(key), format!("{}.{key}", origins.name));
+        let socket = server.admin_socket.iter().map(|path| (path, scalar("server.admin_socket")));
+        let log = log.access_path.iter().filter(|_| log.access != AccessFormat::Off);
+        let log = log.map(|path| (path, scalar("log.access_path")));
+        let listeners =
+            listeners.iter().zip(&self.listeners).map(|(one, at)| (&one.address, of(at, "address")));
+        let tcp = tcp.iter().zip(&self.tcp).map(|(one, at)| (&one.listen, of(at, "listen")));
+        let sockets = listeners.chain(tcp).filter_map(|(address, said)| match address {
+            Address::Unix(path) => Some((path, said)),
+            Address::Tcp(_) => None,
+        });
+        let wrong = |(path, (place, key)): (&PathBuf, (Origin, String))| {
+            Some(Error { place, key, reason: unmakeable(path)? })
+        };
+        socket.chain(log).chain(sockets).filter_map(wrong).collect()
     }
 
     /// Everything that is wrong with certificates and keys, each with the place that named it.
@@ -69,6 +91,26 @@ impl Loaded {
             Error { place, key, reason }
         };
         wrong.into_iter().map(placed).collect()
+    }
+}
+
+/// Why no file can be made or written to there, as far as it can be told without trying.
+fn unmakeable(path: &Path) -> Option<Reason> {
+    match metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let what =
+                format!("{} is a folder; name a file in it", super::error::shown(&path.to_string_lossy()));
+            Some(Reason::Unusable { denied: false, what })
+        }
+        Ok(_) => None,
+        Err(_) => {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty())?;
+            match metadata(above) {
+                Ok(found) if !found.is_dir() => Some(folder(above, &io::ErrorKind::NotADirectory.into())),
+                Ok(_) => None,
+                Err(error) => Some(folder(above, &error)),
+            }
+        }
     }
 }
 

@@ -356,6 +356,29 @@ fn a_page_for_errors_that_cannot_be_used_is_told_before_starting_finds_it() {
     assert_eq!(errors, [expected]);
 }
 
+#[test]
+fn a_file_or_socket_that_could_not_be_made_is_told_with_its_place() {
+    let text = "[server]\nadmin_socket = \"/nonexistent/a\"\n[log]\naccess_path = \"/nonexistent/b\"\n\
+                [[listener]]\naddress = \"unix:/nonexistent/c\"\n\
+                [[tcp]]\nhandler = \"echo\"\nlisten = \"unix:/\"";
+    let wrong = |text: &str| -> Vec<String> {
+        read(text).unwrap().check_disk().iter().map(Error::to_string).collect()
+    };
+    let lacking = "there is no folder \"/nonexistent\"; create it or name another";
+    assert_eq!(
+        wrong(text),
+        [
+            format!("evenkeel.toml:2:16: server.admin_socket: {lacking}"),
+            format!("evenkeel.toml:4:15: log.access_path: {lacking}"),
+            format!("evenkeel.toml:6:11: listener[0].address: {lacking}"),
+            "evenkeel.toml:9:10: tcp[0].listen: \"/\" is a folder; name a file in it".to_owned(),
+        ]
+    );
+    let fine = "[log]\naccess_path = \"/dev/stdout\"\n[[listener]]\naddress = \"unix:not-there-yet\"";
+    assert_eq!(wrong(fine), [""; 0]);
+    assert_eq!(wrong("[log]\naccess = \"off\"\naccess_path = \"/nonexistent/b\""), [""; 0], "not opened");
+}
+
 // ---- golden errors
 
 /// One case file: `--- file`, `--- env`, `--- flags`, `--- built` (as if all were), and `--- errors`.
