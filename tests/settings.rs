@@ -459,6 +459,19 @@ fn a_worker_that_has_ended_is_on_the_page_with_all_that_it_counted_and_without_c
     assert_eq!((tally.connection_count(), tally.durations.count(), closed), (0, 1, 1));
 }
 
+
+#[test]
+fn a_log_that_cannot_be_opened_is_named() {
+    let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-named", std::process::id()));
+    let access = [("EVENKEEL_LOG_ACCESS_PATH", path.to_str().unwrap()), ("EVENKEEL_LOG_ACCESS", "json")];
+    let mut server = program("named", "host = \"127.0.0.1\"\nport = 0", &access, &[]);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    server.0.signal(Signal::USR1);
+    let line = server.0.await_log("cannot be opened again");
+    std::fs::remove_dir(&path).unwrap();
+    assert!(line.contains(path.to_str().unwrap()), "{line}");
+}
 #[test]
 fn a_metrics_port_that_the_system_chose_is_said() {
     let mut command = evenkeel();

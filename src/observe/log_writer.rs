@@ -48,7 +48,10 @@ impl Sink {
             // The standard library's own handles hold a lock and look for line ends.
             Sink::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
             Sink::Stderr => File::from(io::stderr().as_fd().try_clone_to_owned()?),
-            Sink::File(path) => OpenOptions::new().append(true).create(true).mode(0o640).open(path)?,
+            Sink::File(path) => {
+                let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+                opened.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?
+            }
         };
         Ok(Box::new(Patient(file)))
     }
