@@ -96,13 +96,18 @@ fn read(b: &mut Building<'_>, setting: &'static Setting, name: &str, text: OsStr
 fn read_file(b: &mut Building<'_>, setting: &'static Setting, name: &str, path: OsString) {
     let origin = Origin::Variable(name.into());
     let mut text = String::new();
-    let read =
-        std::fs::File::open(Path::new(&path)).and_then(|file| file.take(VALUE_MAX).read_to_string(&mut text));
+    let read = std::fs::File::open(Path::new(&path))
+        .and_then(|file| file.take(VALUE_MAX + 1).read_to_string(&mut text));
     let shown_path = shown(&path.to_string_lossy());
     if let Err(error) = read {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let what = format!("cannot read the value from {shown_path}: {error}");
         return b.wrong(origin, setting.key, Reason::Unusable { denied, what });
+    }
+    if text.len() as u64 > VALUE_MAX {
+        // Half of a list reads as well as the whole.
+        let what = format!("{shown_path} holds more than 64 KiB; a value is shorter");
+        return b.wrong(origin, setting.key, Reason::Unusable { denied: false, what });
     }
     let text = text.trim_end_matches(['\n', '\r']);
     if matches!(setting.kind, Kind::Path(_)) && text.contains('\n') {

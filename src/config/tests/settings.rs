@@ -204,6 +204,10 @@ fn a_value_may_stand_in_a_file_that_a_variable_names() {
         errors.to_string(),
         "EVENKEEL_SERVER_PORT_FILE: server.port: EVENKEEL_SERVER_PORT is set as well; keep one of the two"
     );
+    let long = write("long", &format!("10.0.0.0/8{}", ", 10.0.0.1".repeat(7000)));
+    let errors = load(None, &vars(&[("EVENKEEL_SERVER_TRUSTED_PROXIES_FILE", &long)]), &Flags::default());
+    let said = errors.unwrap_err().to_string();
+    assert!(said.ends_with("holds more than 64 KiB; a value is shorter"), "{said}");
     let gone = vars(&[("EVENKEEL_SERVER_PORT_FILE", "/nonexistent")]);
     assert!(load(None, &gone, &Flags::default()).unwrap_err().to_string().contains("cannot read"));
     std::fs::remove_dir_all(&folder).unwrap();
