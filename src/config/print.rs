@@ -1,7 +1,8 @@
 //! `config print`: the whole configuration as a file, each value with where it came from.
 //!
-//! What is printed is itself a configuration that reads as the same values, but for two things: the built-in welcome
-//! site, which no file can name, stands as a comment; and the metrics port now counts as set.
+//! What is printed is itself a configuration that reads as the same values, but for the built-in welcome site, which no file can name:
+//! it stands as a comment. So does the metrics port that nobody set: written, it would count as set, and be in the way of what is at
+//! that port.
 
 use std::fmt;
 
@@ -31,7 +32,11 @@ impl fmt::Display for Loaded {
             writeln!(f, "{}[{section}]", if i > 0 { "\n" } else { "" })?;
             for setting in SETTINGS.iter().filter(|setting| setting.parts().0 == section) {
                 let text = (setting.get)(config).toml_text(setting.kind);
-                line(f, setting.parts().1, &text, &self.origin(setting.key))?;
+                let key = match setting.key {
+                    "metrics.port" if !config.metrics.port_was_set => "# port",
+                    _ => setting.parts().1,
+                };
+                line(f, key, &text, &self.origin(setting.key))?;
             }
             if section == "tls" {
                 items(f, "tls.certificate", &config.tls.certificates, &self.certificates, certificate)?;

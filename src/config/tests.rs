@@ -268,12 +268,15 @@ fn every_key_of_listeners_tcp_and_upstreams_is_read() {
 
 #[test]
 fn what_is_printed_reads_as_the_same_values() {
-    for text in ["", EVERYTHING, &std::fs::read_to_string(root().join("evenkeel.example.toml")).unwrap()] {
+    // The metrics page is at 9090, too, which is no conflict as long as nobody says so.
+    let at_metrics = "[server]\nport = 9090";
+    let example = std::fs::read_to_string(root().join("evenkeel.example.toml")).unwrap();
+    for text in ["", EVERYTHING, at_metrics, &example] {
         let loaded = read_all(text).unwrap();
         let printed = loaded.to_string();
         let again = read_all(&printed).unwrap_or_else(|errors| panic!("{errors}\n{printed}")).config;
-        let mut expected = with_port_set(loaded.config);
-        if text.is_empty() {
+        let mut expected = loaded.config;
+        if expected.routes[0].action == Action::Welcome {
             expected.routes = again.routes.iter().cloned().collect();
         }
         assert_eq!(again, expected, "{printed}");
