@@ -1,7 +1,7 @@
 //! `evenkeel check`: whether `serve` would start with this configuration.
 
 use super::args::Options;
-use super::{EXIT_FINE, World, load, refuse};
+use super::{World, answered, load, refuse};
 use crate::config::Errors;
 use crate::server::settings::Config;
 
@@ -15,8 +15,8 @@ pub(super) fn run(options: &Options, world: &mut World<'_>) -> u8 {
     if !errors.is_empty() {
         return refuse(&Errors(errors), world);
     }
-    let _ = writeln!(world.stdout, "the configuration is good: {}", summary(&loaded.config));
-    EXIT_FINE
+    let written = writeln!(world.stdout, "the configuration is good: {}", summary(&loaded.config));
+    answered(written, world)
 }
 
 /// One line: what would be served where.

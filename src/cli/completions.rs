@@ -1,11 +1,11 @@
 //! `evenkeel completions SHELL`.
 
-use super::{EXIT_FINE, World, command};
+use super::{World, answered, command};
 
 /// Writes the script to standard output.
 pub(super) fn run(shell: clap_complete::Shell, world: &mut World<'_>) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "evenkeel", &mut script);
-    let _ = world.stdout.write_all(&script);
-    EXIT_FINE
+    let written = world.stdout.write_all(&script);
+    answered(written, world)
 }

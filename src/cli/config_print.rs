@@ -1,14 +1,14 @@
 //! `evenkeel config print`: every setting with where its value came from, as a file that reads as the same.
 
 use super::args::Options;
-use super::{EXIT_FINE, World, load};
+use super::{World, answered, load};
 
 /// Writes it to standard output.
 pub(super) fn run(options: &Options, world: &mut World<'_>) -> u8 {
     match load(options, None, world) {
         Ok(loaded) => {
-            let _ = write!(world.stdout, "{loaded}");
-            EXIT_FINE
+            let written = write!(world.stdout, "{loaded}");
+            answered(written, world)
         }
         Err(code) => code,
     }

@@ -68,8 +68,7 @@ pub fn main() -> u8 {
     run(std::env::args_os(), &mut world)
 }
 
-/// Runs one command line (the program's name first), and gives its exit code. What cannot be written is not an error:
-/// a reader that has gone away (`evenkeel config print | head`) has seen enough.
+/// Runs one command line (the program's name first), and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -118,6 +117,18 @@ fn refuse(errors: &Errors, world: &mut World<'_>) -> u8 {
         let _ = writeln!(world.stderr, "error: {error}");
     }
     if errors.is_denied() { EXIT_DENIED } else { EXIT_CONFIG }
+}
+
+/// The exit code of a command whose answer was written, or was not: a reader that has gone away (`evenkeel config print | head`) has
+/// seen enough, a file on a full disk has not.
+fn answered(written: io::Result<()>, world: &mut World<'_>) -> u8 {
+    match written.and_then(|()| world.stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(world.stderr, "error: standard output cannot be written: {error}");
+            EXIT_FAILED
+        }
+        Ok(()) | Err(_) => EXIT_FINE,
+    }
 }
 
 /// Whether output may be coloured: only on a terminal, and not with a `NO_COLOR` that is not empty (no-color.org).

@@ -155,3 +155,36 @@ fn colour_is_for_terminals_without_no_color() {
     assert!(!colour(&env(Some("1")), true));
     assert!(!colour(&env(None), false));
 }
+
+/// Standard output that cannot be written to.
+struct Broken(std::io::ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(self.0.into())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_answer_that_a_full_disk_did_not_take_is_exit_1_and_a_reader_that_has_gone_is_not() {
+    use std::io::ErrorKind;
+    for args in [&["config", "print"][..], &["check"], &["completions", "bash"]] {
+        for (kind, code) in [(ErrorKind::StorageFull, EXIT_FAILED), (ErrorKind::BrokenPipe, EXIT_FINE)] {
+            let (env, mut err) = (BTreeMap::<String, String>::new(), Vec::new());
+            let mut world = World {
+                env: &env,
+                stdin: &mut std::io::empty(),
+                stdout: &mut Broken(kind),
+                stderr: &mut err,
+                default_file: Path::new("/nonexistent/evenkeel.toml"),
+            };
+            let args = std::iter::once("evenkeel").chain(args.iter().copied()).map(OsString::from);
+            let ran = run(args.collect::<Vec<_>>(), &mut world);
+            let said = String::from_utf8(err).unwrap();
+            assert_eq!((ran, said.starts_with("error: ")), (code, code == EXIT_FAILED), "{kind}: {said}");
+        }
+    }
+}
