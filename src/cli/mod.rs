@@ -9,6 +9,7 @@ mod args;
 mod check;
 mod completions;
 mod config_print;
+mod descriptors;
 mod logs;
 mod narrow;
 mod serve;

@@ -7,7 +7,10 @@ use std::sync::mpsc;
 use super::args::Options;
 use super::logs::Logs;
 use super::supervise::{self, Supervisor};
-use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, EXIT_USAGE, World, admin, command, load, refuse, systemd};
+use super::{
+    EXIT_DENIED, EXIT_FAILED, EXIT_FINE, EXIT_USAGE, World, admin, command, descriptors, load, refuse,
+    systemd,
+};
 use crate::config::{self, Env, Errors, Flags, Loaded, Origin, Reason, Source, nearest};
 use crate::server::settings::{Address, Config};
 use crate::server::{Server, Setup};
@@ -56,6 +59,7 @@ fn start(loaded: Loaded, options: &Options, dir: Option<PathBuf>, world: &mut Wo
             return if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED };
         }
     };
+    descriptors::provide(&config).iter().for_each(|lacking| log::warn!("{lacking}"));
     let (env, default_file) = (world.env, world.default_file);
     let mut reread = || reread(options, dir.clone(), env, default_file);
     let code = serve(config, &logs, &mut reread, world);

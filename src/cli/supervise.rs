@@ -1,5 +1,6 @@
 //! A server that runs: signals, reloads, the drain, and words for the service manager.
 
+use super::descriptors;
 use super::logs::Logs;
 use super::systemd::{self, Watchdog};
 use crate::config::Loaded;
@@ -94,6 +95,7 @@ impl Supervisor<'_> {
         // The only other thing that can fail, and the last: a log file that cannot be opened.
         let log = self.logs.reload(&self.config.log, &config.log);
         log.map_err(|error| format!("the access log cannot be opened: {error}\n"))?;
+        let lacking = descriptors::provide(&config).map(|what| format!("warning: {what}\n"));
         let applied = self.server.apply(reload);
         self.config = config;
         if let Err(error) = applied {
@@ -102,7 +104,7 @@ impl Supervisor<'_> {
         if changes.is_empty() {
             changes.push("nothing is different; certificates and files were read again".into());
         }
-        Ok(warnings + &lines(changes))
+        Ok(warnings + &lacking.unwrap_or_default() + &lines(changes))
     }
 
     fn drain(&mut self, watchdog: &mut Watchdog) {

@@ -1,0 +1,26 @@
+//! How many descriptors the process may have open: a connection takes one.
+//!
+//! Shells and service managers start programs with a low limit, for the sake of those that still use select(2); each may raise it
+//! itself, up to a second one that is far higher.
+
+use crate::server::settings::Config;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What is open beside connections: logs, and what each worker waits with and listens at.
+const OTHERS: u64 = 64;
+
+/// Raises the limit as far as it goes, if it is too low for all connections. What is to be said if that is not far enough.
+pub(super) fn provide(config: &Config) -> Option<String> {
+    let connections = config.server.max_connections as u64;
+    let wanted = connections.saturating_add(OTHERS);
+    let too_low = || getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted);
+    too_low()?;
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If it cannot be raised, what there is is looked at next.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum.or(Some(wanted)), maximum });
+    let limit = too_low()?;
+    Some(format!(
+        "server.max_connections: {connections} were asked for, but only {limit} descriptors may be open: raise `ulimit -n` (in \
+         systemd LimitNOFILE), or ask for less"
+    ))
+}
