@@ -43,6 +43,10 @@ fn listeners(b: &mut Building<'_>) {
         let place = b.origin("metrics.port");
         all.push((tcp(metrics.host, metrics.port), "metrics.port".to_owned(), place));
     }
+    if let Some(path) = &b.config.server.admin_socket {
+        let place = b.origin("server.admin_socket");
+        all.push((Address::Unix(path.clone()), "server.admin_socket".to_owned(), place));
+    }
     let mut seen: HashMap<Slot, Vec<usize>> = HashMap::new();
     for (i, (address, key, place)) in all.iter().enumerate() {
         let same = seen.entry(slot(address)).or_default();
