@@ -222,11 +222,40 @@ fn head_has_no_body_also_where_it_is_refused() {
     }
 }
 
+/// A route that names no methods takes those that are registered; one that names some takes them, whatever they are; and what
+/// serves few says which. To CONNECT no 2xx is said by a route that did not ask for it: that would be a tunnel.
 #[test]
-fn connect_is_never_answered_as_if_there_were_a_tunnel() {
+fn an_unusual_method_is_served_where_it_is_named_and_refused_elsewhere() {
+    use evenkeel::http::{Files, FilesOptions, Respond};
+    let make = || {
+        let hello = || Box::new(Respond::new(200, &[], b"hello", true).unwrap());
+        let mut site = Site::default();
+        site.route(None, &[], "/any/*", None, hello()).unwrap();
+        site.route(None, &["BREW", "TRACE"], "/named", None, hello()).unwrap();
+        let files = Files::new(FilesOptions::new("/nonexistent"));
+        site.route(None, &[], "/files/*", None, Box::new(files)).unwrap();
+        site
+    };
+    for (method, any, named, files, nowhere) in [
+        ("GET", 200, 405, 404, 404),
+        ("PROPFIND", 200, 405, 405, 404),
+        ("BREW", 501, 200, 405, 501),
+        ("TRACE", 501, 200, 405, 501),
+        ("brew", 501, 405, 405, 501),
+    ] {
+        let ask = |path: &str| format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        let all: String = ["/any/x", "/named", "/files/x", "/x"].map(ask).concat();
+        let (reactor, id) = one(make(), Script::new().send(all).fin());
+        let seen = seen(&reactor, id);
+        let statuses: Vec<u16> = seen.iter().map(|seen| seen.status).collect();
+        assert_eq!(statuses, [any, named, files, nowhere], "{method}");
+        for seen in seen {
+            assert_eq!(seen.status == 405, seen.head.contains("\r\nallow: "), "{method} {}", seen.head);
+        }
+    }
     let connect = "CONNECT other.example:443 HTTP/1.1\r\nhost: other.example:443\r\n\r\n";
-    let everything = evenkeel::http::Respond::new(200, &[], b"hello", true).unwrap();
-    let (reactor, id) = one(with("/*", everything), Script::new().send(connect).fin());
+    let everything = with("/*", Respond::new(200, &[], b"hello", true).unwrap());
+    let (reactor, id) = one(everything, Script::new().send(connect).fin());
     assert_eq!(reported(&reactor), [501]);
     assert_eq!(seen(&reactor, id)[0].status, 501);
 }

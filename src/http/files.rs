@@ -178,6 +178,10 @@ impl Handler for Files {
     fn body(&self) -> BodyPolicy {
         BodyPolicy::Discard
     }
+
+    fn allow(&self) -> &'static str {
+        ALLOW
+    }
 }
 
 /// A folder was named without its slash. The new address is made from the normal form of the path: it begins with one slash,

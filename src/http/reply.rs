@@ -25,6 +25,12 @@ pub trait Handler {
         BodyPolicy::Collect
     }
 
+    /// The methods that it serves where its route names none, as Allow lists them; any other is answered 405. Empty: it is asked with
+    /// every method that is registered, but for CONNECT and TRACE, which are answered 501 as those that nobody knows are.
+    fn allow(&self) -> &'static str {
+        ""
+    }
+
     /// It changes to another protocol when it is asked to: requests that ask for one of
     /// [`Options::upgrades`](super::Options::upgrades) come to it.
     fn upgrades(&self) -> bool {

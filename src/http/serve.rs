@@ -14,6 +14,7 @@ use crate::wire::http::{Method, Version};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const NOT_SPOKEN: &str = "The protocol that is asked for is not spoken here.";
+const NOT_KNOWN: &str = "This server does not serve the method.";
 pub(super) const FAILED: &str = "The program that answers this failed.";
 
 /// What a handler's call came to.
@@ -78,33 +79,43 @@ impl Site {
                 Err(reject) => return pages::error(reply, None, reject.status(), reject.reason()),
             };
             let mut params = Params::of(path);
-            if !head.method.is_known() {
-                let request = Request { head, path, params: &params, body, peer, secure };
-                return pages::error(reply, Some(&request), 501, "This server does not know the method.");
-            }
-            // Whatever a route answered with 2xx would say that there is a tunnel now (RFC 9110, 9.3.6).
-            if head.method == Method::Connect {
-                let request = Request { head, path, params: &params, body, peer, secure };
-                return pages::error(reply, Some(&request), 501, "This server makes no tunnels.");
-            }
             let found = router.lookup_mut(|| head.authority(), path, head.method, &mut params);
             let request = Request { head, path, params: &params, body, peer, secure };
             match found {
                 Ok(route) => {
                     reply.sent.route = route.id;
+                    if !route.named && !is_for_any(head.method) {
+                        return match route.handler.allow() {
+                            "" => pages::error(reply, Some(&request), 501, NOT_KNOWN),
+                            allow => pages::not_allowed(reply, &request, allow),
+                        };
+                    }
                     if head.connection_upgrade && !route.handler.upgrades() && options.wants_upgrade(head) {
                         return pages::error(reply, Some(&request), 404, NOT_SPOKEN);
                     }
                     route.handler.handle(&request, reply)
                 }
                 Err(Miss::MethodNotAllowed { allow }) => pages::not_allowed(reply, &request, allow),
+                Err(Miss::NotFound) if !is_for_any(head.method) => {
+                    pages::error(reply, Some(&request), 501, NOT_KNOWN)
+                }
                 Err(Miss::NotFound) => pages::error(reply, Some(&request), 404, "Nothing is served here."),
             }
         })
     }
 }
 
-/// `*` is routed like the root; an authority (CONNECT) too, for its body: no route is asked to answer it.
+/// A route for any method takes it. CONNECT: whatever the route answered with 2xx would say that there is a tunnel now (RFC 9110,
+/// 9.3.6). Others that are not known are answered 501 (9.1).
+#[inline]
+fn is_for_any(method: Method<'_>) -> bool {
+    match method {
+        Method::Connect | Method::Trace => false,
+        other => other.is_known(),
+    }
+}
+
+/// `*` is routed like the root; an authority (CONNECT) too.
 #[inline]
 fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
     match head.target {

@@ -121,6 +121,8 @@ pub(super) struct Entry {
     pub id: RouteId,
     pub handler: Box<dyn Handler>,
     pub body_size: Option<u64>,
+    /// Its methods are named.
+    pub named: bool,
 }
 
 /// What is to become of a request's body.
@@ -192,7 +194,8 @@ impl Site {
         handler: Box<dyn Handler>,
     ) -> Result<(), RouteError> {
         let id = self.name([host.unwrap_or_default(), pattern].concat());
-        self.router.add(host, methods, pattern, Entry { id, handler, body_size }).map(|_| ())
+        let named = !methods.is_empty();
+        self.router.add(host, methods, pattern, Entry { id, handler, body_size, named }).map(|_| ())
     }
 
     /// Adds a route on any host, answered by a closure that gets the body whole. `methods`: `"GET"` (and HEAD with it), or several
