@@ -83,7 +83,7 @@ pub struct Worker {
     pub(super) relief: Relief,
     pub(super) lifecycle: Lifecycle,
     number: usize,
-    shared: Shared,
+    pub(super) shared: Shared,
     pub(super) publisher: Publisher,
     lag: Lag,
     /// Certificates, if any listener speaks TLS.
@@ -113,14 +113,8 @@ pub struct Tape {
 impl Worker {
     /// The worker of this number (one past the last: the metrics port, which counts nothing).
     pub(super) fn new(protocols: Protocols, shared: &Shared, number: usize, record: Record) -> Worker {
-        let Protocols { site, mut ws, upgrades, mut tcp, workers } = protocols;
-        // Part of the budget: what is said at once on all workers must be a small part of it.
-        let share = shared.budget.limit() / 32 / workers.max(1) as u64;
-        let share = usize::try_from(share).unwrap_or(usize::MAX);
-        let share = share.clamp(64 << 10, Gate::MOST);
-        ws.set_gathered(share);
-        tcp.set_gathered(share);
-        Worker {
+        let Protocols { site, ws, upgrades, tcp, workers } = protocols;
+        let mut worker = Worker {
             site,
             ws,
             upgrades,
@@ -140,7 +134,18 @@ impl Worker {
             spots: Vec::new(),
             answers_health: false,
             tape: None,
-        }
+        };
+        worker.bound_gathered();
+        worker
+    }
+
+    /// What is said at once on all workers must be a small part of the budget.
+    fn bound_gathered(&mut self) {
+        let share = self.shared.budget.limit() / 32 / self.peers.workers().max(1) as u64;
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        let share = share.clamp(64 << 10, Gate::MOST);
+        self.ws.set_gathered(share);
+        self.tcp.set_gathered(share);
     }
 
     /// A worker that serves HTTP on the first listener and records what it sees: the whole server, in a simulated world.
@@ -175,6 +180,7 @@ impl Worker {
         self.site.replace(site);
         self.record.live_by(config);
         self.lifecycle = Lifecycle::new(config.log.debug_peers.clone());
+        self.bound_gathered();
         Ok(())
     }
 

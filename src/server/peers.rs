@@ -19,6 +19,11 @@ pub(super) struct Peers {
 }
 
 impl Peers {
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Those of worker `me` of `workers`.
     pub(super) fn new(me: usize, workers: usize) -> Peers {
         Peers { me, handles: Vec::new(), waiting: (0..workers).map(|_| VecDeque::new()).collect() }

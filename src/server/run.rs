@@ -303,11 +303,12 @@ fn start_worker(
     build: impl FnOnce() -> io::Result<Reactor<Worker, OsNet>> + Send + 'static,
 ) -> io::Result<Handle<Message>> {
     let (to, from) = mpsc::channel();
-    workers.start(name, move || match build() {
+    workers.start(name.clone(), move || match build() {
         Ok(reactor) => {
             // Whoever started us waits for this.
             let _ = to.send(Ok(reactor.handle()));
-            attend::run(reactor)
+            // Told now, not when all have ended: the others go on.
+            attend::run(reactor).inspect_err(|error| log::error!("{name} has ended: {error}"))
         }
         Err(error) => {
             let _ = to.send(Err(error));

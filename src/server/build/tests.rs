@@ -7,7 +7,7 @@ use super::super::settings::{Action, PathPattern, Respond, Route};
 use super::*;
 use crate::observe::Reason;
 use crate::reactor::net::sim::{Script, SimId, SimListener, SimNet};
-use crate::reactor::{ListenerId, Net, Reactor};
+use crate::reactor::{ListenerId, Net, Reactor, Token};
 use crate::wire::ws::{Header, frame};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,4 +112,22 @@ fn a_websocket_of_an_earlier_configuration_still_gets_the_long_messages_that_it_
     run(&mut reactor, 5000);
     assert_eq!(reactor.app().tape().closes, []);
     assert_eq!(reactor.net().sent_len(id) - before, 10 + (8 << 20));
+}
+
+#[test]
+fn another_memory_budget_is_another_bound_for_what_is_said_at_once() {
+    let (mut reactor, _) = world(|config| config.limits.memory = 1 << 20);
+    let message = vec![b'x'; 100_000];
+    let takes_more = |reactor: &mut Reactor<Worker, SimNet<true>>| {
+        reactor.with_app(|app, _| {
+            app.ws.send(Token::from_bits(1), ws::Message::Binary(&message));
+            app.ws.publish("room", ws::Message::Binary(&message)).is_ok()
+        })
+    };
+    assert!(!takes_more(&mut reactor));
+    let mut config = Config::default();
+    config.limits.memory = 1 << 30;
+    reactor.app().shared.set_limits(&config);
+    reactor.app_mut().live_by(&config).unwrap();
+    assert!(takes_more(&mut reactor));
 }
