@@ -9,8 +9,8 @@ pub struct Respond(Prebuilt);
 
 impl Respond {
     /// Composes it. `status`: 200 to 999. `fields`: without those that the server adds (`content-length`, `transfer-encoding`,
-    /// `connection`, `date`, `server`), which are left out; without a `content-type` the body is plain UTF-8 text. 204 and 304 have no
-    /// body. `server_field`: `server: evenkeel` is sent.
+    /// `connection`, `date`, `server`), which are left out; without a `content-type` the body is plain UTF-8 text. 204, 205 and 304 have
+    /// no body. `server_field`: `server: evenkeel` is sent.
     ///
     /// Errors: a name that is no token, a value with a control character, another status.
     pub fn new(
@@ -32,7 +32,7 @@ impl Respond {
                 emit::field(&mut lines, name_checked, value);
             }
         }
-        let body = if matches!(status, 204 | 304) { b"" } else { body };
+        let body = if matches!(status, 204 | 205 | 304) { b"" } else { body };
         if !body.is_empty() && !fields.iter().any(|(name, _)| is(name, "content-type")) {
             lines.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
         }
@@ -80,5 +80,8 @@ mod tests {
         let mut empty = Respond::new(204, &[], b"ignored", false).unwrap();
         let answer = Harness::default().ask(&mut empty, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!((answer.status, answer.body.len(), answer.field("content-length")), (204, 0, None));
+        let mut reset = Respond::new(205, &[], b"ignored", false).unwrap();
+        let answer = Harness::default().ask(&mut reset, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!((answer.status, answer.body.len(), answer.field("content-length")), (205, 0, Some("0")));
     }
 }
