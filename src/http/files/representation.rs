@@ -9,6 +9,9 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// How far ahead of ours a file system's clock may be, in seconds.
+const FAR_AHEAD: u64 = 60;
+
 /// A content coding (RFC 9110, 8.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Coding {
@@ -110,7 +113,10 @@ impl Representation {
             Content::Memory(bytes) => bytes.len() as u64,
             Content::Open(_) => stat.len,
         };
-        let young = seconds.is_none_or(|modified| modified.saturating_add(1) >= now);
+        // A time far ahead was set by hand: what is written later is given another.
+        let young = seconds.is_none_or(|modified| {
+            modified.saturating_add(1) >= now && modified <= now.saturating_add(FAR_AHEAD)
+        });
         fields.shrink_to_fit();
         Representation { path, stat, content, len, kind, young, tag, modified, fields, in_304 }
     }

@@ -219,6 +219,23 @@ fn a_file_that_changed_a_moment_ago_is_read_again_though_its_time_is_the_same() 
 }
 
 #[test]
+fn a_file_whose_time_lies_far_ahead_is_read_and_compressed_once() {
+    let mut harness = Harness::default();
+    let tomorrow = harness.clock.unix_seconds() as i64 + 86_400;
+    harness.world.files.file("a.js", "let x = 1;\n".repeat(300), tomorrow);
+    let mut files = files(|_| {});
+    let mut reads = Vec::new();
+    for _ in 0..3 {
+        let answer = ask(&mut harness, &mut files, "/a.js", "Accept-Encoding: gzip");
+        assert_eq!(answer.field("content-encoding"), Some("gzip"));
+        reads.push((files.shelf.size(), harness.world.calls().file_reads));
+        harness.wait(1000);
+    }
+    assert!(reads[1..].iter().all(|later| *later == reads[0]), "{reads:?}");
+    assert_eq!(reads[0].0.0, 3, "the file, what was made of it, and a sibling that is not there");
+}
+
+#[test]
 fn siblings_and_what_was_compressed_change_with_the_disk() {
     let (mut harness, mut files) = (harness(&[("a.js", &digits(2000))]), files(|_| {}));
     let mut coded = |harness: &mut Harness| {
