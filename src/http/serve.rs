@@ -7,6 +7,7 @@ use super::reply::{BodyPolicy, Kind, Reply, Responder, Sent, Terms};
 use super::request::{Params, Request};
 use super::router::{Found, Lookup, Miss};
 use super::site::{Plan, Site};
+use crate::reactor::outbox::Mark;
 use crate::reactor::{App, Cx, Peer, Token};
 use crate::wire::http::head::Head;
 use crate::wire::http::target::{self, Target};
@@ -154,7 +155,7 @@ fn failed<A: App>(
     terms: Terms,
     ticket: &dyn Fn() -> Ticket,
     sent: &mut Sent,
-    mark: (usize, usize),
+    mark: Mark,
 ) -> Served {
     log::error!("a handler panicked; its connection gets 500 and is closed");
     *sent = Sent { route: sent.route, ..Sent::default() };

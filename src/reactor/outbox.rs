@@ -6,7 +6,7 @@
 
 mod cork;
 
-pub use cork::Cork;
+pub use cork::{Cork, Mark};
 
 use super::buffer::{Buffer, BufferPool};
 use super::net::FileHandle;
@@ -416,6 +416,21 @@ mod tests {
         cork.rewind(mark);
         cork.has_shown(&mut shown);
         assert!(cork.is_empty() && shown == before);
+    }
+
+    #[test]
+    fn what_was_lent_before_the_mark_leaves_as_it_was_to_with_its_head() {
+        let mut shown = vec![7; 2 * LENT];
+        let mut cork = Cork::default();
+        cork.shows(&shown);
+        cork.send_back(b"head", &shown[8..8 + LENT]);
+        let mark = cork.mark();
+        cork.send_back(b"head", &shown[8..8 + LENT]);
+        cork.push(Part::Static(b"more"));
+        cork.rewind(mark);
+        cork.has_shown(&mut shown);
+        assert_eq!(cork.memory(), 4 + LENT);
+        assert_eq!(cork.plain(&shown), Some(&[b"head".as_slice(), &[7; LENT]].concat()[..]));
     }
 
     #[test]

@@ -26,6 +26,14 @@ pub struct Cork {
     files: usize,
 }
 
+/// A point of a cork to go back to: [`Cork::mark`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    bytes: usize,
+    parts: usize,
+    lent: bool,
+}
+
 impl Cork {
     /// Bytes to be copied.
     pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
@@ -160,15 +168,16 @@ impl Cork {
     }
 
     /// A point to go back to with [`rewind`](Self::rewind).
-    pub fn mark(&self) -> (usize, usize) {
-        debug_assert!(self.lent.is_empty(), "what was lent cannot be taken back");
-        (self.bytes.len(), self.parts.len())
+    pub fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), parts: self.parts.len(), lent: !self.lent.is_empty() }
     }
 
     /// Throws away what was put in since the mark.
-    pub fn rewind(&mut self, (bytes, parts): (usize, usize)) {
-        // Nothing was lent at the mark.
-        self.lent = 0..0;
+    pub fn rewind(&mut self, Mark { bytes, parts, lent }: Mark) {
+        // Something is lent at most once, before all else: if it was there at the mark, it is older.
+        if !lent {
+            self.lent = 0..0;
+        }
         self.bytes.truncate(bytes);
         for (_, part) in self.parts.drain(parts..) {
             match part.bytes() {
