@@ -910,3 +910,141 @@ fn a_room_of_ten_thousand_costs_one_note_and_one_write_a_member_and_batch() {
     assert_eq!(world.net().calls().writes - before.1, 20 * 9_999);
     assert_eq!(numbers(world.net().sent(members[9_999])), (0..100).collect::<Vec<_>>());
 }
+
+/// Enters the room "a", says things, and makes a mistake in one call of those whose path is `/bad`.
+struct Faulty {
+    at: &'static str,
+    bad: Vec<Token>,
+    log: Log,
+}
+
+impl Faulty {
+    fn hears(&self, what: &str, token: Token) {
+        if self.bad.contains(&token) {
+            self.log.say(what);
+            assert!(what != self.at, "a mistake in {what}");
+        }
+    }
+}
+
+impl ws::Handler for Faulty {
+    fn open(&mut self, peer: &mut Peer<'_>, room: Option<&str>, _: Option<&str>) {
+        peer.join("a").unwrap();
+        peer.join("b").unwrap();
+        if room == Some("/bad") {
+            self.bad.push(peer.token());
+        }
+        peer.send(Message::Text("welcome"));
+        self.hears("open", peer.token());
+    }
+
+    fn message(&mut self, message: Message<'_>, peer: &mut Peer<'_>) {
+        peer.send(message);
+        match message {
+            Message::Text("boom") => self.hears("message", peer.token()),
+            Message::Text("much") => peer.send(Message::Binary(&[b'x'; 20_000])),
+            Message::Text("closing") => {
+                peer.send(Message::Binary(&[b'x'; 20_000]));
+                peer.close(Code::NORMAL, "bye");
+            }
+            Message::Text("after") => peer.publish("a", message).unwrap(),
+            _ => {}
+        }
+    }
+
+    fn writable(&mut self, peer: &mut Peer<'_>) {
+        peer.send(Message::Text("more"));
+        self.hears("writable", peer.token());
+    }
+
+    fn close(&mut self, token: Token, _: Reason) {
+        self.hears("close", token);
+    }
+}
+
+/// One whose path is `/bad`, beside one that says a word before and after it; what the first was sent, why it ended, what its handler
+/// heard.
+fn beside_another(at: &'static str, options: Options, script: Script) -> (String, Reason, Vec<String>) {
+    let log = Log::default();
+    let mut app = Duo::new(0, 1);
+    let faulty = Faulty { at, bad: Vec::new(), log: log.clone() };
+    let route = app.ws.add(options, Kind::Custom(Box::new(faulty)));
+    app.serve.push(Serve::Ws(route));
+    let settings = Settings { high_water: 10_000, low_water: 1000, ..Settings::default() };
+    let (mut world, listener) = world(app, settings);
+    let other = world.net_mut().arrive(listener, opened("/good").send(text("before")));
+    let bad = world.net_mut().arrive(listener, script.await_fin().fin());
+    run_for(&mut world, 8_000);
+    assert_eq!(world.net().closed(bad), Some(CloseHow::Normal), "{at}");
+    for room in ["a", "b"] {
+        let hub = &world.app().ws;
+        assert_eq!((hub.rooms().members(room).count(), hub.rooms().presence(room)), (1, 1), "{at}");
+    }
+    world.net_mut().go_on(other, Script::new().send(text("after")));
+    run_for(&mut world, 10);
+    assert_eq!(messages(world.net().sent(other)), ["welcome", "before", "after"], "{at}");
+    let [reason] = world.app().reasons()[..] else { panic!("one has ended: {:?}", world.app().ends) };
+    (said(&world, bad), reason, log.take())
+}
+
+#[test]
+fn a_handler_that_panics_costs_its_own_connection_only_which_is_told_1011_and_never_heard_again() {
+    let long = "a".repeat(5000);
+    // What goes back uncopied, then a mistake, then more, in one read.
+    let burst = [text(&long), text("boom"), text("late")].concat();
+    let cases = [
+        ("open", opened("/bad").send(text("late")), "101, close 1011".to_string(), vec!["open"]),
+        (
+            "message",
+            opened("/bad").wait(10).send(burst),
+            format!("101, welcome, {long}, close 1011"),
+            vec!["open", "message"],
+        ),
+        (
+            "writable",
+            opened("/bad").window(0).send(text("much")).wait(10).window(u64::MAX),
+            format!("101, welcome, much, {}, close 1011", "x".repeat(20_000)),
+            vec!["open", "writable"],
+        ),
+    ];
+    for (at, script, expected, heard) in cases {
+        let (sent, reason, log) = beside_another(at, Options::default(), script);
+        assert_eq!((sent, reason, log), (expected, Reason::HandlerFailed, in_order(&heard)), "{at}");
+    }
+}
+
+fn in_order(words: &[&str]) -> Vec<String> {
+    words.iter().map(|words| words.to_string()).collect()
+}
+
+#[test]
+fn a_handler_that_panics_after_its_close_frame_is_out_ends_it_without_a_second_one() {
+    let script = opened("/bad").window(0).send(text("closing")).wait(10).window(u64::MAX);
+    let (sent, reason, log) = beside_another("writable", Options::default(), script);
+    assert!(sent.ends_with("x, close 1000"), "{}", sent.len());
+    assert_eq!((reason, log), (Reason::HandlerFailed, in_order(&["open", "writable"])));
+}
+
+#[test]
+fn a_handler_that_panics_when_it_is_told_the_end_loses_nothing_and_is_told_once() {
+    let close = masked(Opcode::Close, true, &[0x03, 0xe8]);
+    let (sent, reason, log) =
+        beside_another("close", Options::default(), opened("/bad").send([text("boom"), close].concat()));
+    assert_eq!((sent.as_str(), reason), ("101, welcome, boom, close 1000", Reason::WsClosed));
+    assert_eq!(log, ["open", "message", "close"]);
+}
+
+#[test]
+fn a_message_of_which_a_part_has_come_is_thrown_away_when_the_handler_panics() {
+    let (mut world, listener) = serving(
+        Options::default(),
+        Kind::Custom(Box::new(Faulty { at: "writable", bad: Vec::new(), log: Log::default() })),
+    );
+    let begun = [text("much"), masked(Opcode::Text, false, &[b'y'; 300_000])].concat();
+    let script = opened("/bad").window(0).send(text(&"z".repeat(300_000))).send(begun).wait(100);
+    let id = world.net_mut().arrive(listener, script.window(u64::MAX).await_fin().fin());
+    settle(&mut world);
+    assert!(said(&world, id).ends_with("close 1011"));
+    assert_eq!(world.app().reasons(), [Reason::HandlerFailed]);
+    assert!(world.app().ws.held() <= 64 << 10, "{}", world.app().ws.held());
+}

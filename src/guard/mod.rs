@@ -7,10 +7,12 @@
 //! | `queue` | what waits for somebody who is slow, or away, and what is lost when that is too much |
 //! | `gate` | what is on its way from those who speak to those who listen |
 //! | `fanout` | one message to many, encoded once, and what waits for those who read too slowly |
+//! | `contain` | a handler of the program's that panics |
 //! | `backoff` | how often a connection that was lost is tried again |
 
 mod backoff;
 pub mod clients;
+mod contain;
 mod fanout;
 mod gate;
 pub mod memory;
@@ -18,6 +20,7 @@ mod queue;
 
 pub use backoff::{Backoff, Retry};
 pub use clients::{Client, Clients};
+pub use contain::contain;
 pub use fanout::{Backlog, Batch, Delivery, Gather, Member};
 pub use gate::{Flights, Gate, Refused};
 pub use memory::{Budget, Pressure, Share};

@@ -6,8 +6,9 @@ use super::hub::{Hub, Kind, Note, Options, Route, Service, Shared};
 use super::rooms::Seat;
 use super::talk::{Flow, Heard, Rules, Talk};
 use super::upgrade::Setup;
-use crate::guard::{Backlog, Batch, Delivery, Member};
+use crate::guard::{Backlog, Batch, Delivery, Member, contain};
 use crate::observe::Reason;
+use crate::reactor::outbox::Cork;
 use crate::reactor::{App, Close, Cx, End, Event, Hit, Input, Step};
 use crate::wire::ws::{Code, Role};
 use std::time::Duration;
@@ -55,7 +56,8 @@ impl Connection {
                 let (room, protocol) = (setup.room.as_deref(), setup.protocol.as_deref());
                 let (talk, mut rest) = new.split();
                 let Route { rules, kind, .. } = route;
-                tell((kind, rules), talk, &mut rest, shared, Call::Open(room, protocol), cx);
+                let step = tell((kind, rules), talk, &mut rest, shared, Call::Open(room, protocol), cx);
+                return (new, step);
             }
         }
         (new, Step::Continue)
@@ -141,7 +143,7 @@ impl Connection {
                     }
                 }
                 let (talk, mut rest) = self.split();
-                tell((kind, rules), talk, &mut rest, shared, Call::Writable, cx);
+                return tell((kind, rules), talk, &mut rest, shared, Call::Writable, cx);
             }
             Event::Note(_, Note::Batch(batch)) => return self.deliver(&batch, options, shared, cx),
             Event::Note(_, Note::Send(message)) => {
@@ -167,8 +169,11 @@ impl Connection {
         for seat in std::iter::once(self.seat).chain(more).filter(|seat| !seat.is_none()) {
             shared.rooms.leave(seat);
         }
-        if let Some(Route { kind: Kind::Custom(handler), .. }) = routes.get_mut(usize::from(self.talk.mark)) {
-            handler.close(end.token, end.reason);
+        if let Some(Route { kind: Kind::Custom(handler), .. }) = routes.get_mut(usize::from(self.talk.mark))
+            && !self.talk.has_failed()
+        {
+            let then = "its connection had ended already";
+            contain(&mut Cork::default(), then, |_| handler.close(end.token, end.reason));
         }
     }
 
@@ -243,7 +248,10 @@ fn heed<A: Service>(
             return Flow::More;
         }
         Kind::Room => shared.rooms.publish_from(*rest.seat, cx.me(), message),
-        Kind::Custom(_) => tell((kind, rules), talk, rest, shared, Call::Message(message), cx),
+        Kind::Custom(_) => match tell((kind, rules), talk, rest, shared, Call::Message(message), cx) {
+            Step::Continue => {}
+            Step::Close(..) | Step::Detach(_) => return Flow::Over,
+        },
     }
     if shared.rooms.gate().is_full() { Flow::Hold } else { Flow::More }
 }
@@ -278,7 +286,7 @@ enum Call<'a> {
     Writable,
 }
 
-/// Calls the route's handler, if it has one of its own, and does what it wishes.
+/// Calls the route's handler, if it has one of its own, and does what it wishes. If it panics, that is the end.
 fn tell<A: Service>(
     (kind, rules): (&mut Kind, &Rules),
     talk: &mut Talk,
@@ -286,29 +294,29 @@ fn tell<A: Service>(
     shared: &mut Shared,
     call: Call<'_>,
     cx: &mut Cx<'_, A>,
-) {
-    let Kind::Custom(handler) = kind else { return };
+) -> Step<Reason> {
+    let Kind::Custom(handler) = kind else { return Step::Continue };
     let (token, address, backlog) = (cx.me(), cx.peer(), cx.backlog());
+    let (open, sender) = (talk.state().is_open(), talk.sender());
     let (cork, host) = cx.output();
-    let mut peer = Peer {
-        token,
-        address,
-        backlog: backlog.saturating_sub(cork.memory()),
-        open: talk.state().is_open(),
-        sender: talk.sender(),
-        cork,
-        host,
-        seat: rest.seat,
-        extra: rest.extra,
-        shared,
-        wish: None,
-    };
-    match call {
-        Call::Open(room, protocol) => handler.open(&mut peer, room, protocol),
-        Call::Message(message) => handler.message(message, &mut peer),
-        Call::Writable => handler.writable(&mut peer),
-    }
-    if let Some((code, text)) = peer.wish {
-        talk.close(code, &text, Reason::WsClosed, rules, cx);
+    let backlog = backlog.saturating_sub(cork.memory());
+    let wish = contain(cork, "its connection gets 1011 and is closed", |cork| {
+        let Rest { seat, extra } = rest;
+        let mut peer =
+            Peer { token, address, backlog, open, sender, cork, host, seat, extra, shared, wish: None };
+        match call {
+            Call::Open(room, protocol) => handler.open(&mut peer, room, protocol),
+            Call::Message(message) => handler.message(message, &mut peer),
+            Call::Writable => handler.writable(&mut peer),
+        }
+        peer.wish
+    });
+    match wish {
+        Some(None) => Step::Continue,
+        Some(Some((code, text))) => {
+            talk.close(code, &text, Reason::WsClosed, rules, cx);
+            Step::Continue
+        }
+        None => talk.fail(cx),
     }
 }

@@ -56,6 +56,8 @@ pub(super) enum Flow {
     More,
     /// No further message in this turn.
     Hold,
+    /// Nothing more: the program has failed, and [`Talk::fail`] was called.
+    Over,
 }
 
 /// What the peer says that concerns more than the protocol.
@@ -267,17 +269,27 @@ impl Talk {
         };
         if let (true, Some(message)) = (open, message) {
             *flow = on(self, Heard::Message(message), cx);
-            return Step::Continue;
+            return self.after(*flow);
         }
         match event {
             Event::Ping(payload) if open => self.control(Opcode::Pong, payload, cx),
             Event::Text(_) | Event::Binary(_) | Event::Ping(_) | Event::Pong(_) => {}
             Event::Close(said) => {
-                on(self, Heard::Close(said), cx);
-                return self.peer_closes(said.map(|(code, _)| code), rules, cx);
+                *flow = on(self, Heard::Close(said), cx);
+                return match self.after(*flow) {
+                    Step::Continue => self.peer_closes(said.map(|(code, _)| code), rules, cx),
+                    end => end,
+                };
             }
         }
         Step::Continue
+    }
+
+    fn after(&self, flow: Flow) -> Step<Reason> {
+        match flow {
+            Flow::More | Flow::Hold => Step::Continue,
+            Flow::Over => Step::Close(Close::Graceful, self.why),
+        }
     }
 
     /// The peer's close frame has come: it is answered, unless it is the answer.
@@ -318,6 +330,21 @@ impl Talk {
             cx.set_reading(true);
         }
         cx.set_deadlines(cx.now().after(rules.pace.close_timeout), Millis::NEVER);
+    }
+
+    /// The program has failed: it is over, with 1011 (7.4.1) unless our close frame is out already.
+    #[cold]
+    pub fn fail<A: App>(&mut self, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        if self.state.is_open() {
+            self.say_close(Code::INTERNAL, "the program failed", cx);
+        }
+        (self.state, self.why) = (State::ClosingByUs, Reason::HandlerFailed);
+        Step::Close(Close::Graceful, self.why)
+    }
+
+    /// [`fail`](Self::fail) was called.
+    pub fn has_failed(&self) -> bool {
+        self.why == Reason::HandlerFailed
     }
 
     /// Something other than bytes has come.
