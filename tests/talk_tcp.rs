@@ -484,3 +484,84 @@ fn silence_in_both_directions_ends_it_and_a_byte_buys_time() {
     settle(&mut world);
     assert_eq!((world.app().reasons(), world.net().elapsed_ms() / 1000), (vec![Reason::IdleTimeout], 30));
 }
+
+/// Says back what it is told, and makes a mistake in one call of the first connection.
+struct Faulty {
+    at: &'static str,
+    bad: Option<Token>,
+    log: Log,
+}
+
+impl Faulty {
+    fn hears(&self, what: &str, token: Token) {
+        if self.bad == Some(token) {
+            self.log.say(what);
+            assert!(what != self.at, "a mistake in {what}");
+        }
+    }
+}
+
+impl tcp::Handler for Faulty {
+    fn open(&mut self, peer: &mut tcp::Peer<'_>) {
+        self.bad.get_or_insert(peer.token());
+        peer.send(b"welcome ");
+        self.hears("open", peer.token());
+    }
+
+    fn data(&mut self, bytes: &[u8], peer: &mut tcp::Peer<'_>) -> usize {
+        peer.send(bytes);
+        if bytes == b"boom" {
+            self.hears("data", peer.token());
+        }
+        if bytes == b"much" {
+            peer.send(&[b'x'; 20_000]);
+        }
+        bytes.len()
+    }
+
+    fn writable(&mut self, peer: &mut tcp::Peer<'_>) {
+        peer.send(b"half");
+        self.hears("writable", peer.token());
+    }
+
+    fn eof(&mut self, peer: &mut tcp::Peer<'_>) {
+        peer.send(b"half");
+        peer.close();
+        self.hears("eof", peer.token());
+    }
+
+    fn close(&mut self, token: Token, _: Reason) {
+        self.hears("close", token);
+    }
+}
+
+#[test]
+fn a_handler_that_panics_costs_its_own_connection_only_which_is_reset_and_never_heard_again() {
+    use CloseHow::{Normal, Reset};
+    let failed = (Reason::HandlerFailed, Reset);
+    let much = || Script::new().window(0).send("much").wait(10).window(u64::MAX);
+    let cases = [
+        ("open", Script::new().send("late"), "", failed, "open"),
+        ("data", Script::new().wait(1).send("boom").wait(1).send("late"), "welcome ", failed, "open data"),
+        ("eof", Script::new().wait(1).send("a").fin(), "welcome a", failed, "open eof"),
+        ("writable", much(), "welcome much", failed, "open writable"),
+        ("close", Script::new().fin(), "welcome half", (Reason::PeerClosed, Normal), "open eof close"),
+    ];
+    for (at, script, expected, end, heard) in cases {
+        let log = Log::default();
+        let kind = Kind::Custom(Box::new(Faulty { at, bad: None, log: log.clone() }));
+        let settings = Settings { high_water: 10_000, low_water: 1000, ..Settings::default() };
+        let (mut world, listener) = serving(Options::default(), kind, settings);
+        let bad = world.net_mut().arrive(listener, script);
+        let other = world.net_mut().arrive_in(listener, 1, Script::new().send("before "));
+        run_for(&mut world, 1000);
+        let closed = world.net().closed(bad).unwrap();
+        assert_eq!((world.app().reasons(), closed), (vec![end.0], end.1), "{at}");
+        assert_eq!(sent(&world, bad).trim_end_matches('x'), expected, "{at}");
+        assert_eq!(log.take().join(" "), heard);
+        assert_eq!(world.app().tcp.members(tcp::ServiceId(0)).count(), 1, "{at}");
+        world.net_mut().go_on(other, Script::new().send("after"));
+        run_for(&mut world, 10);
+        assert_eq!(sent(&world, other), "welcome before after", "{at}");
+    }
+}

@@ -2,8 +2,9 @@
 
 use super::fault::{State, Verdict, verdict};
 use super::hub::{Entry, Kind, Note, Peer, Service, ServiceId, Wish};
-use crate::guard::{Backlog, Delivery, Member};
+use crate::guard::{Backlog, Delivery, Member, contain};
 use crate::observe::Reason;
+use crate::reactor::outbox::Cork;
 use crate::reactor::{Close, Cx, End, Event, Hit, Input, Millis, Pressure, Step, Timer};
 
 /// No seat among those who get what others say.
@@ -19,6 +20,8 @@ pub struct Connection {
     state: State,
     /// It is not heard, since too much is on its way to others.
     waits: bool,
+    /// Its handler has panicked, and hears nothing more of it.
+    failed: bool,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 24);
@@ -27,7 +30,7 @@ impl Connection {
     /// A connection to this service; the program makes it in [`App::admit`](crate::reactor::App::admit).
     pub fn new(service: ServiceId) -> Connection {
         let (backlog, state) = (Backlog::default(), State::Open);
-        Connection { backlog, seat: NO_SEAT, scanned: 0, service, state, waits: false }
+        Connection { backlog, seat: NO_SEAT, scanned: 0, service, state, waits: false, failed: false }
     }
 
     /// Where it stands.
@@ -80,7 +83,7 @@ impl Connection {
                 }
             }
             Kind::Custom(_) => {
-                let (used, refused, step) = tell(entry, worker, cx, Call::Data(input.bytes()));
+                let (used, refused, step) = self.tell(entry, worker, cx, Call::Data(input.bytes()));
                 input.take(used);
                 if step != Step::Continue {
                     return step;
@@ -112,7 +115,7 @@ impl Connection {
                 if self.state.is_held() {
                     self.state = State::Open;
                 }
-                tell(entry, worker, cx, Call::Writable).2
+                self.tell(entry, worker, cx, Call::Writable).2
             }
             Event::Note(_, Note::Batch(batch)) => {
                 let me = Member { worker, token: cx.me() };
@@ -148,8 +151,11 @@ impl Connection {
         if self.seat != NO_SEAT {
             entry.crowd.seats.try_remove(self.seat as usize);
         }
-        if let Kind::Custom(handler) = &mut entry.kind {
-            handler.close(end.token, end.reason);
+        if let Kind::Custom(handler) = &mut entry.kind
+            && !self.failed
+        {
+            let then = "its connection had ended already";
+            contain(&mut Cork::default(), then, |_| handler.close(end.token, end.reason));
         }
     }
 
@@ -159,7 +165,7 @@ impl Connection {
             Kind::Lines | Kind::Custom(_) => self.seat = entry.crowd.seats.insert(cx.me()) as u32,
         }
         cx.set_evictable(false);
-        tell(entry, worker, cx, Call::Open).2
+        self.tell(entry, worker, cx, Call::Open).2
     }
 
     /// Publishes the whole lines of the input; false if one is too long.
@@ -205,7 +211,7 @@ impl Connection {
                 self.state = State::Finishing;
                 match entry.kind {
                     Kind::Echo | Kind::Lines => Step::Close(Close::Graceful, Reason::PeerClosed),
-                    Kind::Custom(_) => match tell(entry, worker, cx, Call::Eof).2 {
+                    Kind::Custom(_) => match self.tell(entry, worker, cx, Call::Eof).2 {
                         Step::Continue => self.rest(entry, cx),
                         Step::Close(close, Reason::Done) => Step::Close(close, Reason::PeerClosed),
                         end => end,
@@ -227,6 +233,48 @@ impl Connection {
         }
         Step::Continue
     }
+
+    /// Calls the service's handler, if it has one of its own, and does what it wishes. Says how much of the data it used, and whether
+    /// something that it published was refused. If it panics, that is the end: a reset, since what came by then must not be taken for all.
+    fn tell<A: Service>(
+        &mut self,
+        entry: &mut Entry,
+        worker: u16,
+        cx: &mut Cx<'_, A>,
+        call: Call<'_>,
+    ) -> (usize, bool, Step<Reason>) {
+        let Entry { kind: Kind::Custom(handler), crowd, .. } = entry else {
+            return (0, false, Step::Continue);
+        };
+        let (token, address, backlog) = (cx.me(), cx.peer(), cx.backlog());
+        let (cork, host) = cx.output();
+        let backlog = backlog.saturating_sub(cork.memory());
+        let told = contain(cork, "its connection is reset", |cork| {
+            let wish = Wish::default();
+            let mut peer = Peer { token, address, backlog, cork, host, crowd, worker, wish };
+            let mut used = 0;
+            match call {
+                Call::Open => handler.open(&mut peer),
+                Call::Data(bytes) => used = handler.data(bytes, &mut peer).min(bytes.len()),
+                Call::Writable => handler.writable(&mut peer),
+                Call::Eof => handler.eof(&mut peer),
+            }
+            (used, peer.wish)
+        });
+        let Some((used, wish)) = told else {
+            self.failed = true;
+            return (0, false, Step::Close(Close::Abort, Reason::HandlerFailed));
+        };
+        if let Some(on) = wish.reading {
+            cx.set_reading(on);
+        }
+        let step = match wish {
+            Wish { abort: true, .. } => Step::Close(Close::Abort, Reason::Done),
+            Wish { close: true, .. } => Step::Close(Close::Graceful, Reason::Done),
+            Wish { .. } => Step::Continue,
+        };
+        (used, wish.refused, step)
+    }
 }
 
 /// What a handler is called with.
@@ -235,37 +283,4 @@ enum Call<'a> {
     Data(&'a [u8]),
     Writable,
     Eof,
-}
-
-/// Calls the service's handler, if it has one of its own, and does what it wishes. Says how much of the data it used, and whether
-/// something that it published was refused.
-fn tell<A: Service>(
-    entry: &mut Entry,
-    worker: u16,
-    cx: &mut Cx<'_, A>,
-    call: Call<'_>,
-) -> (usize, bool, Step<Reason>) {
-    let Kind::Custom(handler) = &mut entry.kind else { return (0, false, Step::Continue) };
-    let (token, address, backlog) = (cx.me(), cx.peer(), cx.backlog());
-    let (cork, host) = cx.output();
-    let backlog = backlog.saturating_sub(cork.memory());
-    let wish = Wish::default();
-    let mut peer = Peer { token, address, backlog, cork, host, crowd: &mut entry.crowd, worker, wish };
-    let mut used = 0;
-    match call {
-        Call::Open => handler.open(&mut peer),
-        Call::Data(bytes) => used = handler.data(bytes, &mut peer).min(bytes.len()),
-        Call::Writable => handler.writable(&mut peer),
-        Call::Eof => handler.eof(&mut peer),
-    }
-    let wish = peer.wish;
-    if let Some(on) = wish.reading {
-        cx.set_reading(on);
-    }
-    let step = match wish {
-        Wish { abort: true, .. } => Step::Close(Close::Abort, Reason::Done),
-        Wish { close: true, .. } => Step::Close(Close::Graceful, Reason::Done),
-        Wish { .. } => Step::Continue,
-    };
-    (used, wish.refused, step)
 }
