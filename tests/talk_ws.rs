@@ -1048,3 +1048,115 @@ fn a_message_of_which_a_part_has_come_is_thrown_away_when_the_handler_panics() {
     assert_eq!(world.app().reasons(), [Reason::HandlerFailed]);
     assert!(world.app().ws.held() <= 64 << 10, "{}", world.app().ws.held());
 }
+
+/// A client's handler that makes a mistake in one call, and says at each what it was called with.
+struct FaultyClient {
+    at: &'static str,
+    log: Log,
+}
+
+impl FaultyClient {
+    fn hears(&self, what: &str, link: &mut Link<'_>) {
+        self.log.say(what);
+        if what == self.at {
+            link.send(Message::Text("half"));
+            panic!("a mistake in {what}");
+        }
+    }
+}
+
+impl Drop for FaultyClient {
+    fn drop(&mut self) {
+        self.log.say("gone");
+        assert_ne!(self.at, "drop", "a mistake in drop");
+    }
+}
+
+impl client::Handler for FaultyClient {
+    fn change(&mut self, change: Change<'_>, link: &mut Link<'_>) {
+        let what = match change {
+            Change::Connecting => "connecting",
+            Change::Open(_) => "open",
+            Change::Closing(_) => "closing",
+            Change::Lost(_) => "lost",
+            Change::Waiting(_) => "waiting",
+            Change::Ended(_) => "ended",
+        };
+        self.hears(what, link);
+    }
+
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        link.send(Message::Text("hello"));
+        self.hears("resubscribe", link);
+    }
+
+    fn message(&mut self, _: Message<'_>, link: &mut Link<'_>) {
+        self.hears("message", link);
+    }
+}
+
+/// Welcomes, and closes with `bye` when told `hello`.
+struct Brief(Log);
+
+impl ws::Handler for Brief {
+    fn open(&mut self, peer: &mut Peer<'_>, _: Option<&str>, _: Option<&str>) {
+        peer.send(Message::Text("welcome"));
+    }
+
+    fn message(&mut self, message: Message<'_>, peer: &mut Peer<'_>) {
+        self.0.say(String::from_utf8_lossy(message.bytes()));
+        peer.close(Code::NORMAL, "bye");
+    }
+}
+
+#[test]
+fn a_client_whose_handler_panics_ends_for_good_and_takes_nothing_with_it() {
+    let all = "connecting open resubscribe message closing lost waiting";
+    for at in all.split(' ') {
+        let (log, there) = (Log::default(), Log::default());
+        let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Brief(there.clone()))));
+        let target = Target::Tcp(world.net().address(listener));
+        let client = Client::new(
+            client::Options::new(target, "a", "/"),
+            Box::new(FaultyClient { at, log: log.clone() }),
+        );
+        let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client.unwrap())).ok().unwrap());
+        settle(&mut world);
+        let heard = &all[..all.find(at).unwrap() + at.len()];
+        assert_eq!(log.take().join(" "), format!("{heard} gone"));
+        let ends = &world.app().ends;
+        let mine: Vec<Reason> = ends.iter().filter(|end| end.0 == me).map(|end| end.1).collect();
+        assert_eq!(mine, [Reason::HandlerFailed], "{at}");
+        // What the server was told: nothing of the call that went wrong; what was said before.
+        let said = match at {
+            "connecting" | "open" | "resubscribe" => "",
+            _ => "hello",
+        };
+        assert_eq!(there.take().join(" "), said, "{at}");
+        if let Some((_, stream)) = world.net().outgoing().first() {
+            let sent = in_words(world.net().sent(*stream));
+            let tells = matches!(at, "open" | "resubscribe" | "message" | "closing");
+            assert_eq!(sent.ends_with("close 1011"), tells, "{at}: {sent}");
+        }
+        let id = world.net_mut().arrive(listener, opened("/").send(text("still here")));
+        run_for(&mut world, 10);
+        assert_eq!(self::said(&world, id), "101, welcome, close 1000", "{at}");
+    }
+}
+
+#[test]
+fn a_client_whose_handler_panics_when_it_is_told_the_end_or_thrown_away_takes_nothing_with_it() {
+    for at in ["ended", "drop"] {
+        let log = Log::default();
+        let (mut world, listener) = serving(Options::default(), Kind::Echo);
+        let target = Target::Tcp(world.net().address(listener));
+        let handler = FaultyClient { at, log: log.clone() };
+        let client = Client::new(client::Options::new(target, "a", "/"), Box::new(handler)).unwrap();
+        let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
+        run_for(&mut world, 100);
+        world.with_app(|_, cx| cx.notify(me, ws::Note::Close(Code::NORMAL, "".into()).into()));
+        settle(&mut world);
+        assert_eq!(log.take().join(" "), "connecting open resubscribe message closing ended gone");
+        assert_eq!(world.app().reasons(), [Reason::WsClosed; 2]);
+    }
+}

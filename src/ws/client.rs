@@ -7,7 +7,8 @@
 //! | handshake | our request is out | a 101 that fits it, anything else, `connect_timeout` |
 //! | up | the states of [`fault`](super::fault) | closed by either side, a fault, silence |
 //!
-//! 1. Every change is told to the [`Handler`], in order; the end for good once, last.
+//! 1. Every change is told to the [`Handler`], in order; the end for good once, last. One that panics ends the client, and hears nothing
+//!    more.
 //! 2. What is said while away waits in a queue with a bound; it leaves after what [`Handler::resubscribe`] says.
 //! 3. Each frame is masked with a fresh key that nobody can foresee (RFC 6455, 10.3).
 //! 4. What was handed to a connection that was then lost may or may not have arrived: who must know lets the other side acknowledge.
@@ -21,7 +22,7 @@ pub use link::{Change, Handler, Link, Options};
 use super::fault::{Away, AwayVerdict, State, away_verdict};
 use super::hub::{Note, Service};
 use super::talk::{Flow, Heard, Rules, Talk};
-use crate::guard::Backoff;
+use crate::guard::{Backoff, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Close, CloseHow, Cx, Event, Hit, Host, Input, Millis, Pressure, Step, Token};
@@ -29,7 +30,7 @@ use crate::wire::http::Method;
 use crate::wire::http::response::{self, ParsedResponse};
 use crate::wire::ws::handshake::client::{Illegal, Opening, key_text, verify};
 use crate::wire::ws::{Agreed, Role};
-use link::{Outgoing, with_link};
+use link::{Outgoing, let_go, with_link};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -39,7 +40,8 @@ enum Stage {
 
 struct Inner {
     options: Options,
-    handler: Box<dyn Handler>,
+    /// None once it has panicked.
+    handler: Option<Box<dyn Handler>>,
     stage: Stage,
     talk: Talk,
     outgoing: Outgoing,
@@ -61,7 +63,7 @@ impl Client {
     pub fn new(options: Options, handler: Box<dyn Handler>) -> Result<Client, Illegal> {
         let inner = Inner {
             options,
-            handler,
+            handler: Some(handler),
             stage: Stage::Away(Away::Waiting),
             talk: Talk::new(Role::Client, None, 0),
             outgoing: Outgoing::default(),
@@ -143,22 +145,26 @@ impl Client {
     pub fn on_close<A: Service>(mut self, reason: Reason, token: Token, app: &mut A, host: &mut dyn Host) {
         let hub = app.ws();
         self.0.talk.abandon(&mut hub.desk);
-        let mut cork = Cork::default();
-        let inner = &mut *self.0;
-        let mut link = Link {
-            token,
-            open: false,
-            backlog: 0,
-            sender: inner.talk.sender(),
-            outgoing: &mut inner.outgoing,
-            cork: &mut cork,
-            host,
-            codecs: &mut hub.shared.codecs,
-            slow: inner.options.full,
-            bounds: inner.options.queue,
-            wish: None,
-        };
-        inner.handler.change(Change::Ended(reason), &mut link);
+        let Inner { handler, talk, outgoing, options, .. } = &mut *self.0;
+        if let Some(handler) = handler {
+            contain(&mut Cork::default(), "its client has ended", |cork| {
+                let mut link = Link {
+                    token,
+                    open: false,
+                    backlog: 0,
+                    sender: talk.sender(),
+                    outgoing,
+                    cork,
+                    host,
+                    codecs: &mut hub.shared.codecs,
+                    slow: options.full,
+                    bounds: options.queue,
+                    wish: None,
+                };
+                handler.change(Change::Ended(reason), &mut link);
+            });
+        }
+        let_go(handler);
     }
 }
 
@@ -293,10 +299,15 @@ impl Inner {
         let (codecs, done) = (&mut hub.shared.codecs, &mut self.done);
         let (outgoing, handler, options) = (&mut self.outgoing, &mut self.handler, &self.options);
         let step = self.talk.read(input, &mut hub.desk, &rules, cx, |talk, heard, cx| {
-            let wish = with_link(talk, outgoing, options, codecs, true, cx, |link| match heard {
+            let program = (&mut *handler, &mut *outgoing);
+            let told = with_link(talk, program, options, codecs, true, cx, |handler, link| match heard {
                 Heard::Message(message) => handler.message(message, link),
                 Heard::Close(said) => handler.change(Change::Closing(said), link),
             });
+            let Some(wish) = told else {
+                *done = true;
+                return Flow::Over;
+            };
             if let Some((code, text)) = wish {
                 *done = true;
                 if talk.state().is_open() {
@@ -310,7 +321,7 @@ impl Inner {
         step
     }
 
-    /// Calls the handler, and closes if it wishes.
+    /// Calls the handler, and closes if it wishes, or panics.
     fn tell<A: Service>(
         &mut self,
         app: &mut A,
@@ -318,10 +329,15 @@ impl Inner {
         call: impl FnOnce(&mut dyn Handler, &mut Link<'_>),
     ) -> Step<Reason> {
         let (rules, up) = (self.rules(), self.stage == Stage::Up);
-        let (handler, codecs) = (&mut *self.handler, &mut app.ws().shared.codecs);
-        let wish = with_link(&self.talk, &mut self.outgoing, &self.options, codecs, up, cx, |link| {
-            call(handler, link)
-        });
+        let codecs = &mut app.ws().shared.codecs;
+        let program = (&mut self.handler, &mut self.outgoing);
+        let Some(wish) = with_link(&self.talk, program, &self.options, codecs, up, cx, call) else {
+            self.done = true;
+            return match up {
+                true => self.talk.fail(cx),
+                false => Step::Close(Close::Graceful, Reason::HandlerFailed),
+            };
+        };
         let Some((code, text)) = wish else { return Step::Continue };
         self.done = true;
         if !up {
@@ -372,6 +388,9 @@ impl Inner {
             return Step::Close(close, reason);
         }
         let told = self.tell(app, cx, |handler, link| handler.change(Change::Lost(reason), link));
+        if self.handler.is_none() {
+            return Step::Close(close, Reason::HandlerFailed);
+        }
         let wait = self.backoff.lost(&self.options.retry, cx.now(), cx.host());
         let (Step::Continue, Some(wait)) = (told, wait) else { return Step::Close(close, reason) };
         cx.set_deadlines(cx.now().after(wait), Millis::NEVER);

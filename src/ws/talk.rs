@@ -56,7 +56,7 @@ pub(super) enum Flow {
     More,
     /// No further message in this turn.
     Hold,
-    /// Nothing more: the program has failed, and [`Talk::fail`] was called.
+    /// Nothing more: the program has failed.
     Over,
 }
 
@@ -269,14 +269,14 @@ impl Talk {
         };
         if let (true, Some(message)) = (open, message) {
             *flow = on(self, Heard::Message(message), cx);
-            return self.after(*flow);
+            return self.after(*flow, cx);
         }
         match event {
             Event::Ping(payload) if open => self.control(Opcode::Pong, payload, cx),
             Event::Text(_) | Event::Binary(_) | Event::Ping(_) | Event::Pong(_) => {}
             Event::Close(said) => {
                 *flow = on(self, Heard::Close(said), cx);
-                return match self.after(*flow) {
+                return match self.after(*flow, cx) {
                     Step::Continue => self.peer_closes(said.map(|(code, _)| code), rules, cx),
                     end => end,
                 };
@@ -285,10 +285,10 @@ impl Talk {
         Step::Continue
     }
 
-    fn after(&self, flow: Flow) -> Step<Reason> {
+    fn after<A: App>(&mut self, flow: Flow, cx: &mut Cx<'_, A>) -> Step<Reason> {
         match flow {
             Flow::More | Flow::Hold => Step::Continue,
-            Flow::Over => Step::Close(Close::Graceful, self.why),
+            Flow::Over => self.fail(cx),
         }
     }
 
@@ -332,7 +332,7 @@ impl Talk {
         cx.set_deadlines(cx.now().after(rules.pace.close_timeout), Millis::NEVER);
     }
 
-    /// The program has failed: it is over, with 1011 (7.4.1) unless our close frame is out already.
+    /// The program has failed: it is over, with 1011 (7.4.1) unless our close frame is out already. To say so twice is to say it once.
     #[cold]
     pub fn fail<A: App>(&mut self, cx: &mut Cx<'_, A>) -> Step<Reason> {
         if self.state.is_open() {

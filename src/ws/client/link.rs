@@ -2,7 +2,7 @@
 
 use super::super::handler::{Message, Owned};
 use super::super::talk::{Codecs, Pace, Sender, Talk};
-use crate::guard::{Bounds, Pushed, Queue, Retry, Slow};
+use crate::guard::{Bounds, Pushed, Queue, Retry, Slow, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{App, Cx, Host, Target, Token};
@@ -86,6 +86,9 @@ pub enum Change<'a> {
 }
 
 /// The program behind a client.
+///
+/// A call that panics is the last: the client ends for good, with [`Reason::HandlerFailed`], without being told so, since nobody
+/// knows what state the program is in. What the call had sent is taken back, and a connection that stands is closed with 1011.
 pub trait Handler {
     /// The state has changed. `link` takes messages at any time; after [`Change::Ended`] none is sent.
     fn change(&mut self, change: Change<'_>, link: &mut Link<'_>);
@@ -191,31 +194,47 @@ impl Outgoing {
     }
 }
 
-/// Lends the connection to a handler; gives back whether it wants to close.
+/// How a handler wishes to close, if it does.
+pub(super) type Wish = Option<(Code, Box<str>)>;
+
+/// Lends the connection to the handler; gives back what it wishes. `None`: it panicked, and is gone.
 pub(super) fn with_link<A: App>(
     talk: &Talk,
-    outgoing: &mut Outgoing,
+    (handler, outgoing): (&mut Option<Box<dyn Handler>>, &mut Outgoing),
     options: &Options,
     codecs: &mut Codecs,
     up: bool,
     cx: &mut Cx<'_, A>,
-    call: impl FnOnce(&mut Link<'_>),
-) -> Option<(Code, Box<str>)> {
+    call: impl FnOnce(&mut dyn Handler, &mut Link<'_>),
+) -> Option<Wish> {
+    let program = handler.as_deref_mut()?;
     let (token, backlog) = (cx.me(), cx.backlog());
     let (cork, host) = cx.output();
-    let mut link = Link {
-        token,
-        open: up && talk.state().is_open(),
-        backlog: backlog.saturating_sub(cork.memory()),
-        sender: talk.sender(),
-        outgoing,
-        cork,
-        host,
-        codecs,
-        slow: options.full,
-        bounds: options.queue,
-        wish: None,
-    };
-    call(&mut link);
-    link.wish
+    let backlog = backlog.saturating_sub(cork.memory());
+    let told = contain(cork, "its client ends", |cork| {
+        let mut link = Link {
+            token,
+            open: up && talk.state().is_open(),
+            backlog,
+            sender: talk.sender(),
+            outgoing,
+            cork,
+            host,
+            codecs,
+            slow: options.full,
+            bounds: options.queue,
+            wish: None,
+        };
+        call(program, &mut link);
+        link.wish
+    });
+    if told.is_none() {
+        let_go(handler);
+    }
+    told
+}
+
+/// The handler is thrown away, whatever it does about that.
+pub(super) fn let_go(handler: &mut Option<Box<dyn Handler>>) {
+    contain(&mut Cork::default(), "its client has ended", |_| drop(handler.take()));
 }
