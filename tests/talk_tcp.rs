@@ -565,3 +565,99 @@ fn a_handler_that_panics_costs_its_own_connection_only_which_is_reset_and_never_
         assert_eq!(sent(&world, other), "welcome before after", "{at}");
     }
 }
+
+/// A client's handler that makes a mistake in one call, and says at each what it was called with.
+struct FaultyClient {
+    at: &'static str,
+    log: Log,
+}
+
+impl FaultyClient {
+    fn hears(&self, what: &str, link: &mut Link<'_>) {
+        self.log.say(what);
+        if what == self.at {
+            link.send(b"half");
+            panic!("a mistake in {what}");
+        }
+    }
+}
+
+impl Drop for FaultyClient {
+    fn drop(&mut self) {
+        self.log.say("gone");
+        assert_ne!(self.at, "drop", "a mistake in drop");
+    }
+}
+
+impl client::Handler for FaultyClient {
+    fn change(&mut self, change: Change, link: &mut Link<'_>) {
+        let what = match change {
+            Change::Connecting => "connecting",
+            Change::Open => "open",
+            Change::Lost(_) => "lost",
+            Change::Waiting(_) => "waiting",
+            Change::Ended(_) => "ended",
+        };
+        self.hears(what, link);
+    }
+
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        link.send(b"hello ");
+        self.hears("resubscribe", link);
+    }
+
+    fn data(&mut self, bytes: &[u8], link: &mut Link<'_>) -> usize {
+        self.hears("data", link);
+        bytes.len()
+    }
+}
+
+#[test]
+fn a_client_whose_handler_panics_ends_for_good_is_reset_and_takes_nothing_with_it() {
+    let all = "connecting open resubscribe data lost waiting";
+    for at in all.split(' ') {
+        let log = Log::default();
+        let target = Target::Unix("/run/elsewhere.sock".into());
+        let (mut world, listener) = serving(Options::default(), Kind::Echo, Settings::default());
+        let script = Script::new().wait(10).send("welcome").wait(10).fin();
+        world.net_mut().on_every_connect(target.clone(), Plan::Accept(1, script));
+        let handler = Box::new(FaultyClient { at, log: log.clone() });
+        let client = Client::new(client::Options::new(target), handler);
+        let me = world.with_app(|_, cx| cx.spawn(Talk::TcpClient(client)).ok().unwrap());
+        world.with_app(|_, cx| cx.notify(me, tcp::Note::Send(b"queued".as_slice().into()).into()));
+        settle(&mut world);
+        let heard = &all[..all.find(at).unwrap() + at.len()];
+        assert_eq!(log.take().join(" "), format!("{heard} gone"));
+        assert_eq!(world.app().ends, [(me, Reason::HandlerFailed)], "{at}");
+        // What was said before the call that went wrong, and no half of what was said in it.
+        let expected = match at {
+            "connecting" | "open" | "resubscribe" => "",
+            _ => "hello queued",
+        };
+        if let Some((_, stream)) = world.net().outgoing().first() {
+            let end = (sent(&world, *stream), world.net().closed(*stream));
+            assert_eq!(end, (expected.into(), Some(CloseHow::Reset)), "{at}");
+        }
+        assert!(world.net().outgoing().len() <= 1, "{at}: it does not come back");
+        let id = world.net_mut().arrive(listener, Script::new().send("still here"));
+        run_for(&mut world, 10);
+        assert_eq!(sent(&world, id), "still here", "{at}");
+    }
+}
+
+#[test]
+fn a_client_whose_handler_panics_when_it_is_told_the_end_or_thrown_away_takes_nothing_with_it() {
+    for at in ["ended", "drop"] {
+        let log = Log::default();
+        let (mut world, listener) = serving(Options::default(), Kind::Echo, Settings::default());
+        let target = Target::Tcp(world.net().address(listener));
+        let client =
+            Client::new(client::Options::new(target), Box::new(FaultyClient { at, log: log.clone() }));
+        let me = world.with_app(|_, cx| cx.spawn(Talk::TcpClient(client)).ok().unwrap());
+        run_for(&mut world, 100);
+        world.with_app(|_, cx| cx.notify(me, tcp::Note::Close.into()));
+        settle(&mut world);
+        assert_eq!(log.take().join(" "), "connecting open resubscribe data ended gone");
+        assert_eq!(world.app().ends.iter().filter(|end| **end == (me, Reason::Kicked)).count(), 1);
+    }
+}

@@ -6,7 +6,8 @@
 //! | connecting | a connect is under way | connected, a fault, `connect_timeout` |
 //! | up | bytes come and go | the server closes, a fault, silence for `idle_timeout` |
 //!
-//! 1. Every change is told to the [`Handler`], in order; the end for good once, last.
+//! 1. Every change is told to the [`Handler`], in order; the end for good once, last. One that panics ends the client, and hears nothing
+//!    more.
 //! 2. What is said while away waits in a queue of whole messages with a bound; it leaves after what [`Handler::resubscribe`] says.
 //! 3. What was handed to a connection that was then lost may or may not have arrived.
 //!
@@ -14,7 +15,7 @@
 
 use super::fault::{Away, AwayVerdict, away_verdict};
 use super::hub::{Note, Service};
-use crate::guard::{Backoff, Bounds, Pushed, Queue, Retry, Slow};
+use crate::guard::{Backoff, Bounds, Pushed, Queue, Retry, Slow, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{
@@ -73,6 +74,9 @@ pub enum Change {
 }
 
 /// The program behind a client.
+///
+/// A call that panics is the last: the client ends for good, with [`Reason::HandlerFailed`], without being told so, since nobody
+/// knows what state the program is in. A connection that stands is reset, so that the server does not take what it got for all of it.
 pub trait Handler {
     /// The state has changed. `link` takes messages at any time; after [`Change::Ended`] none is sent.
     fn change(&mut self, change: Change, link: &mut Link<'_>);
@@ -165,7 +169,8 @@ impl Outgoing {
 
 struct Inner {
     options: Options,
-    handler: Box<dyn Handler>,
+    /// None once it has panicked.
+    handler: Option<Box<dyn Handler>>,
     /// Where it stands while it is not connected.
     away: Option<Away>,
     outgoing: Outgoing,
@@ -179,6 +184,7 @@ impl Client {
     /// A client that begins when it is spawned.
     pub fn new(options: Options, handler: Box<dyn Handler>) -> Client {
         let (outgoing, backoff) = (Outgoing::default(), Backoff::default());
+        let handler = Some(handler);
         Client(Box::new(Inner { options, handler, away: Some(Away::Waiting), outgoing, backoff }))
     }
 
@@ -241,21 +247,22 @@ impl Client {
 
     /// The client has ended; the program calls it in [`App::on_close`].
     pub fn on_close(mut self, reason: Reason, token: Token, host: &mut dyn Host) {
-        let mut cork = Cork::default();
-        let inner = &mut *self.0;
-        let mut link = Link {
-            token,
-            open: false,
-            backlog: 0,
-            outgoing: &mut inner.outgoing,
-            cork: &mut cork,
-            host,
-            slow: inner.options.full,
-            bounds: inner.options.queue,
-            wish: false,
-        };
-        inner.handler.change(Change::Ended(reason), &mut link);
+        let Inner { handler, outgoing, options, .. } = &mut *self.0;
+        if let Some(handler) = handler {
+            contain(&mut Cork::default(), "its client has ended", |cork| {
+                let (slow, bounds) = (options.full, options.queue);
+                let (open, backlog, wish) = (false, 0, false);
+                let mut link = Link { token, open, backlog, outgoing, cork, host, slow, bounds, wish };
+                handler.change(Change::Ended(reason), &mut link);
+            });
+        }
+        let_go(handler);
     }
+}
+
+/// The handler is thrown away, whatever it does about that.
+fn let_go(handler: &mut Option<Box<dyn Handler>>) {
+    contain(&mut Cork::default(), "its client has ended", |_| drop(handler.take()));
 }
 
 impl Inner {
@@ -291,7 +298,7 @@ impl Inner {
 
     /// Sends what waits, as far as the server takes it, and sets the deadline. Before the end all of it is sent: nothing comes after.
     fn rest<A: Service>(&mut self, step: Step<Reason>, cx: &mut Cx<'_, A>) -> Step<Reason> {
-        if self.away.is_some() {
+        if self.away.is_some() || self.handler.is_none() {
             return step;
         }
         let ends = step != Step::Continue;
@@ -317,6 +324,9 @@ impl Inner {
             return Step::Close(Close::Graceful, reason);
         }
         let told = self.tell(cx, |handler, link| handler.change(Change::Lost(reason), link));
+        if self.handler.is_none() {
+            return told;
+        }
         let wait = self.backoff.lost(&self.options.retry, cx.now(), cx.host());
         let (Step::Continue, Some(wait)) = (told, wait) else { return Step::Close(Close::Graceful, reason) };
         cx.set_deadlines(cx.now().after(wait), Millis::NEVER);
@@ -326,26 +336,32 @@ impl Inner {
         }
     }
 
-    /// Calls the handler, and closes if it wishes.
+    /// Calls the handler, and closes if it wishes. If it panics, it is gone, and the connection reset.
     fn tell<A: App<Reason = Reason>>(
         &mut self,
         cx: &mut Cx<'_, A>,
         call: impl FnOnce(&mut dyn Handler, &mut Link<'_>),
     ) -> Step<Reason> {
+        let Inner { options, handler, away, outgoing, .. } = self;
         let (token, backlog) = (cx.me(), cx.backlog());
         let (cork, host) = cx.output();
-        let mut link = Link {
-            token,
-            open: self.away.is_none(),
-            backlog: backlog.saturating_sub(cork.memory()),
-            outgoing: &mut self.outgoing,
-            cork,
-            host,
-            slow: self.options.full,
-            bounds: self.options.queue,
-            wish: false,
-        };
-        call(&mut *self.handler, &mut link);
-        if link.wish { Step::Close(Close::Graceful, Reason::Done) } else { Step::Continue }
+        let backlog = backlog.saturating_sub(cork.memory());
+        let told = handler.as_deref_mut().and_then(|handler| {
+            contain(cork, "its client ends", |cork| {
+                let (slow, bounds) = (options.full, options.queue);
+                let (open, wish) = (away.is_none(), false);
+                let mut link = Link { token, open, backlog, outgoing, cork, host, slow, bounds, wish };
+                call(handler, &mut link);
+                link.wish
+            })
+        });
+        match told {
+            Some(false) => Step::Continue,
+            Some(true) => Step::Close(Close::Graceful, Reason::Done),
+            None => {
+                let_go(handler);
+                Step::Close(Close::Abort, Reason::HandlerFailed)
+            }
+        }
     }
 }
