@@ -4,6 +4,7 @@
 use super::support::settle;
 use super::talk::{Duo, Serve, masked, request};
 use evenkeel::guard::{Bounds, Slow};
+use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Chaos, Script, SimId, SimNet};
 use evenkeel::reactor::{Fault, Reactor, Settings};
 use evenkeel::wire::ws::{Assembler, Desk, Limits, Opcode, Policy, Role};
@@ -160,6 +161,8 @@ pub fn run(data: &[u8]) {
     assert_eq!((reactor.connections(), reactor.net().open_streams()), (0, 0));
     assert_eq!(reactor.app().ends.len() as u64, reactor.counters().closed);
     assert_eq!(reactor.app().ws.rooms().count(), 0, "nobody is left in a room");
+    // What panics below a handler's call would end a connection, and no more.
+    assert!(!reactor.app().reasons().contains(&Reason::HandlerFailed));
     for id in peers {
         check_sent(reactor.net(), id, deflate);
     }
