@@ -988,23 +988,23 @@ fn beside_another(at: &'static str, options: Options, script: Script) -> (String
 }
 
 #[test]
-fn a_handler_that_panics_costs_its_own_connection_only_which_is_told_1011_and_never_heard_again() {
+fn a_handler_that_panics_costs_its_own_connection_only_which_is_told_1011() {
     let long = "a".repeat(5000);
     // What goes back uncopied, then a mistake, then more, in one read.
     let burst = [text(&long), text("boom"), text("late")].concat();
     let cases = [
-        ("open", opened("/bad").send(text("late")), "101, close 1011".to_string(), vec!["open"]),
+        ("open", opened("/bad").send(text("late")), "101, close 1011".to_string(), vec!["open", "close"]),
         (
             "message",
             opened("/bad").wait(10).send(burst),
             format!("101, welcome, {long}, close 1011"),
-            vec!["open", "message"],
+            vec!["open", "message", "close"],
         ),
         (
             "writable",
             opened("/bad").window(0).send(text("much")).wait(10).window(u64::MAX),
             format!("101, welcome, much, {}, close 1011", "x".repeat(20_000)),
-            vec!["open", "writable"],
+            vec!["open", "writable", "close"],
         ),
     ];
     for (at, script, expected, heard) in cases {
@@ -1022,7 +1022,7 @@ fn a_handler_that_panics_after_its_close_frame_is_out_ends_it_without_a_second_o
     let script = opened("/bad").window(0).send(text("closing")).wait(10).window(u64::MAX);
     let (sent, reason, log) = beside_another("writable", Options::default(), script);
     assert!(sent.ends_with("x, close 1000"), "{}", sent.len());
-    assert_eq!((reason, log), (Reason::HandlerFailed, in_order(&["open", "writable"])));
+    assert_eq!((reason, log), (Reason::HandlerFailed, in_order(&["open", "writable", "close"])));
 }
 
 #[test]

@@ -5,14 +5,14 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls a handler of the program's. `None`: it panicked; that was logged, and what the call had put into the cork was taken back, so
-/// that nothing leaves by halves. What it had told others by then stands. It must not be called for its connection again; `then` says
-/// in the log what becomes of that.
+/// that nothing leaves by halves. What it had told others by then stands. For its connection it is to be told of the end, and nothing
+/// else; `then` says in the log what becomes of that.
 #[inline]
 pub fn contain<T>(cork: &mut Cork, then: &str, call: impl FnOnce(&mut Cork) -> T) -> Option<T> {
     let mark = cork.mark();
     // Sound: nobody sees what the call may have left half done. The cork is rewound. What a worker's connections share (rooms, crowds,
     // codecs) a handler changes by calls of ours, and those are over when it goes on. Its own state is not looked at by us: for this
-    // connection it is not called again, and one that serves others too is as it left itself, as any value behind a `&mut`.
+    // connection it only hears of the end, and one that serves others too is as it left itself, as any value behind a `&mut`.
     match catch_unwind(AssertUnwindSafe(|| call(cork))) {
         Ok(told) => Some(told),
         Err(panic) => {

@@ -20,8 +20,6 @@ pub struct Connection {
     state: State,
     /// It is not heard, since too much is on its way to others.
     waits: bool,
-    /// Its handler has panicked, and hears nothing more of it.
-    failed: bool,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 24);
@@ -30,7 +28,7 @@ impl Connection {
     /// A connection to this service; the program makes it in [`App::admit`](crate::reactor::App::admit).
     pub fn new(service: ServiceId) -> Connection {
         let (backlog, state) = (Backlog::default(), State::Open);
-        Connection { backlog, seat: NO_SEAT, scanned: 0, service, state, waits: false, failed: false }
+        Connection { backlog, seat: NO_SEAT, scanned: 0, service, state, waits: false }
     }
 
     /// Where it stands.
@@ -151,9 +149,7 @@ impl Connection {
         if self.seat != NO_SEAT {
             entry.crowd.seats.try_remove(self.seat as usize);
         }
-        if let Kind::Custom(handler) = &mut entry.kind
-            && !self.failed
-        {
+        if let Kind::Custom(handler) = &mut entry.kind {
             let then = "its connection had ended already";
             contain(&mut Cork::default(), then, |_| handler.close(end.token, end.reason));
         }
@@ -262,7 +258,6 @@ impl Connection {
             (used, peer.wish)
         });
         let Some((used, wish)) = told else {
-            self.failed = true;
             return (0, false, Step::Close(Close::Abort, Reason::HandlerFailed));
         };
         if let Some(on) = wish.reading {

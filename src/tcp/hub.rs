@@ -67,7 +67,7 @@ pub enum Kind {
 /// A protocol of one's own. One value per worker and service: what it keeps for a connection it keeps under its token.
 ///
 /// A call that panics ends its connection alone: a reset, with [`Reason::HandlerFailed`], so that the peer does not take what it got for
-/// all of it. Nothing more is told of this connection, not even its end; of others everything.
+/// all of it. Of this connection nothing more is told but its end, so that what is kept for it can go.
 pub trait Handler {
     /// A connection stands.
     fn open(&mut self, peer: &mut Peer<'_>) {
@@ -84,7 +84,7 @@ pub trait Handler {
     fn eof(&mut self, peer: &mut Peer<'_>) {
         peer.close();
     }
-    /// The connection has ended, for this reason; told once, also if `open` was never told, unless a call for it has panicked.
+    /// The connection has ended, for this reason; told once, also if `open` was never told, and after a call that panicked.
     fn close(&mut self, token: Token, reason: Reason) {
         let _ = (token, reason);
     }

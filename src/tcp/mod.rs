@@ -15,7 +15,7 @@
 //!    service's policy ([`Slow`](crate::guard::Slow)).
 //! 5. What is on its way to others is bounded for each service by a [`Gate`](crate::guard::Gate): over it speakers wait for a later
 //!    turn, and what a program publishes is refused.
-//! 6. A handler that panics costs its own connection, which is reset; it is not called for that connection again.
+//! 6. A handler that panics costs its own connection, which is reset; it is told its end, and nothing else of it.
 //!
 //! Imports `reactor`, `guard` and `observe` only.
 

@@ -169,9 +169,7 @@ impl Connection {
         for seat in std::iter::once(self.seat).chain(more).filter(|seat| !seat.is_none()) {
             shared.rooms.leave(seat);
         }
-        if let Some(Route { kind: Kind::Custom(handler), .. }) = routes.get_mut(usize::from(self.talk.mark))
-            && !self.talk.has_failed()
-        {
+        if let Some(Route { kind: Kind::Custom(handler), .. }) = routes.get_mut(usize::from(self.talk.mark)) {
             let then = "its connection had ended already";
             contain(&mut Cork::default(), then, |_| handler.close(end.token, end.reason));
         }

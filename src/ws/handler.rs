@@ -69,7 +69,7 @@ impl Owned {
 /// A program behind a route. One value per worker and route: what it keeps for a connection it keeps under its token.
 ///
 /// A call that panics ends its connection alone, with 1011 and [`Reason::HandlerFailed`]. What it had sent to this peer is taken back;
-/// what it had said to others stands. Nothing more is told of this connection, not even its end; of others everything.
+/// what it had said to others stands. Of this connection nothing more is told but its end, so that what is kept for it can go.
 pub trait Handler {
     /// A connection stands. `room` and `protocol` are what the handshake gave it.
     fn open(&mut self, peer: &mut Peer<'_>, room: Option<&str>, protocol: Option<&str>) {
@@ -81,7 +81,7 @@ pub trait Handler {
     fn writable(&mut self, peer: &mut Peer<'_>) {
         let _ = peer;
     }
-    /// The connection has ended, for this reason; told once, unless a call for it has panicked. It is in no room any more.
+    /// The connection has ended, for this reason; told once, also after a call that panicked. It is in no room any more.
     fn close(&mut self, token: Token, reason: Reason) {
         let _ = (token, reason);
     }

@@ -17,7 +17,7 @@
 //! 3. A message to a room is encoded once; all members share its bytes. A room has one order, that of its home worker.
 //! 4. Each connection that began a message, or a closing handshake, has a deadline for its end.
 //! 5. An idle connection owns nothing but its [`Connection`], 56 bytes.
-//! 6. A handler that panics costs its own connection, which is told 1011; it is not called for that connection again.
+//! 6. A handler that panics costs its own connection, which is told 1011; it is told its end, and nothing else of it.
 //!
 //! Imports `reactor`, `wire`, `guard` and `observe` only.
 

@@ -342,11 +342,6 @@ impl Talk {
         Step::Close(Close::Graceful, self.why)
     }
 
-    /// [`fail`](Self::fail) was called.
-    pub fn has_failed(&self) -> bool {
-        self.why == Reason::HandlerFailed
-    }
-
     /// Something other than bytes has come.
     pub fn hit<A: App<Reason = Reason>>(
         &mut self,
