@@ -11,7 +11,7 @@ use super::build::{self, Protocols};
 use super::run::{Certificates, RunError, Server, bind, said_by};
 use super::settings::{Address, Config, Listener, Route};
 use super::tls::{self, Loaded, Store, TlsError};
-use crate::reactor::net::os::{OsListener, calendar};
+use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -167,8 +167,9 @@ impl Server {
         drop(done);
         let missed = self.handles.len() - waiting;
         let mut wrong: Vec<String> = Vec::new();
+        let watch = Stopwatch::start();
         for _ in 0..waiting {
-            match outcomes.recv_timeout(PATIENCE) {
+            match outcomes.recv_timeout(PATIENCE.saturating_sub(watch.elapsed())) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => wrong.push(error),
                 Err(_) => wrong.push("a worker has not answered yet".into()),
