@@ -106,8 +106,8 @@ impl Site {
     }
 }
 
-/// A route for any method takes it. CONNECT: whatever the route answered with 2xx would say that there is a tunnel now (RFC 9110,
-/// 9.3.6). Others that are not known are answered 501 (9.1).
+/// A route that names no methods is asked with this one: not with CONNECT, since whatever it answered with 2xx would say that there is
+/// a tunnel now (RFC 9110, 9.3.6), nor with TRACE, which only those serve who mean it (9.3.8), nor with what nobody knows (9.1).
 #[inline]
 fn is_for_any(method: Method<'_>) -> bool {
     match method {
