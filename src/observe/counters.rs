@@ -286,6 +286,7 @@ fn add_reactor(to: &mut Counters, from: &Counters) {
         refused,
         accept_full,
         accept_exhausted,
+        accept_denied,
         accept_skipped,
         evicted,
         closed,
@@ -311,6 +312,7 @@ fn add_reactor(to: &mut Counters, from: &Counters) {
     to.refused += refused;
     to.accept_full += accept_full;
     to.accept_exhausted += accept_exhausted;
+    to.accept_denied += accept_denied;
     to.accept_skipped += accept_skipped;
     to.evicted += evicted;
     to.closed += closed;

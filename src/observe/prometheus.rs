@@ -236,7 +236,11 @@ impl Ours {
             None,
             reactor.evicted,
         )?;
-        let pauses = [("limit", reactor.accept_full), ("descriptors", reactor.accept_exhausted)];
+        let pauses = [
+            ("limit", reactor.accept_full),
+            ("descriptors", reactor.accept_exhausted),
+            ("denied", reactor.accept_denied),
+        ];
         let pauses = pauses.into_iter().map(|(cause, n)| ([("cause", cause)], n));
         page.totals("accept_pauses", "How often accepting was paused, by cause", pauses)
     }

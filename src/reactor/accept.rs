@@ -4,7 +4,8 @@
 //!    looked at again in 100 ms, for the slot may free in another reactor).
 //! 2. Exhausted (`EMFILE` and the like): up to 16 of the connections idle longest are let go, and a timer tries again in 100 ms,
 //!    since an edge-triggered listener gives no second edge. No spinning.
-//! 3. Before a listener closes it is accepted until `WouldBlock`.
+//! 3. Denied by the system: tried again in 100 ms, and nobody is let go.
+//! 4. Before a listener closes it is accepted until `WouldBlock`.
 
 use super::context::{Admit, App, AppCx, Event};
 use super::mutant::{self, Mutant};
@@ -161,6 +162,12 @@ impl<A: App, N: Net> Reactor<A, N> {
                     self.gauge.leave();
                     self.core.counters.accept_exhausted += 1;
                     self.evict(EVICT);
+                    return false;
+                }
+                Accept::Denied => {
+                    listening.retry_at = Some(self.core.now.after(RETRY));
+                    self.gauge.leave();
+                    self.core.counters.accept_denied += 1;
                     return false;
                 }
                 Accept::Skip => {

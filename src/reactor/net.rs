@@ -125,6 +125,9 @@ pub enum Accept<S> {
     /// Descriptors or memory ran out (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`): the connection stays in the queue, and no second
     /// edge will come for it.
     Exhausted,
+    /// The system does not give it to us (`EPERM` by a policy, or an error that nobody knows): it stays in the queue, too, and letting go
+    /// of others would not help.
+    Denied,
     /// This one was gone already (`ECONNABORTED` and the like): take the next.
     Skip,
 }

@@ -30,6 +30,7 @@ pub struct Counters {
     pub refused: u64,
     pub accept_full: u64,
     pub accept_exhausted: u64,
+    pub accept_denied: u64,
     pub accept_skipped: u64,
     pub evicted: u64,
     pub closed: u64,

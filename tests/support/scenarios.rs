@@ -34,6 +34,7 @@ pub const ALL: &[Scenario] = scenarios! {
     never_more_connections_than_the_maximum
     whoever_waits_at_the_maximum_is_served_when_a_slot_frees
     an_accept_is_tried_again_after_descriptors_ran_out
+    an_accept_that_is_denied_is_tried_again_and_costs_nobody_anything
     the_longest_idle_are_let_go_when_descriptors_run_out
     a_peer_that_still_sends_gets_its_reply_before_the_close
     a_close_is_counted_once
@@ -209,6 +210,21 @@ fn an_accept_is_tried_again_after_descriptors_ran_out() {
     assert_eq!((text(&reactor, id), reactor.counters().accept_exhausted), ("x\n", 2));
     let ms = reactor.net().elapsed_ms();
     assert!((200..400).contains(&ms), "{ms} ms");
+    assert!(reactor.counters().turns < 30, "no spinning: {} turns", reactor.counters().turns);
+}
+
+fn an_accept_that_is_denied_is_tried_again_and_costs_nobody_anything() {
+    let (mut reactor, listener) = world(Settings::default(), 1);
+    reactor.app_mut().evictable = true;
+    let idle = reactor.net_mut().arrive(listener, Script::new().send("x\n"));
+    run_for(&mut reactor, 10);
+    reactor.net_mut().fail_accept(listener, [AcceptFault::Denied; 3]);
+    let late = reactor.net_mut().arrive(listener, Script::new().send("late\n"));
+    run_for(&mut reactor, 250);
+    assert_eq!((text(&reactor, late), reactor.counters().accept_denied), ("", 3));
+    run_for(&mut reactor, 100);
+    assert_eq!((text(&reactor, late), reactor.counters().evicted), ("late\n", 0));
+    assert!(reactor.net().closed(idle).is_none());
     assert!(reactor.counters().turns < 30, "no spinning: {} turns", reactor.counters().turns);
 }
 

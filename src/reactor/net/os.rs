@@ -344,7 +344,6 @@ fn refused(errno: Errno, listener: &mut OsListener) -> Accept<OsStream> {
         Errno::CONNABORTED
         | Errno::CONNRESET
         | Errno::PROTO
-        | Errno::PERM
         | Errno::NETDOWN
         | Errno::NETUNREACH
         | Errno::NOPROTOOPT
@@ -352,12 +351,13 @@ fn refused(errno: Errno, listener: &mut OsListener) -> Accept<OsStream> {
         | Errno::HOSTUNREACH
         | Errno::NONET
         | Errno::TIMEDOUT => Accept::Skip,
-        // Nobody knows whether it will pass, and trying again at once would spin.
+        // A policy refuses before the connection is taken out of the queue (EPERM); of others nobody knows whether they will pass.
+        // Trying again at once would spin.
         unknown => {
             if listener.first_fault() {
                 log::warn!("{listener:?}: accept failed: {unknown}; trying again ten times a second");
             }
-            Accept::Exhausted
+            Accept::Denied
         }
     }
 }

@@ -17,6 +17,7 @@ impl World {
         let Some(first) = listening.queue.front().copied() else { return Accept::WouldBlock };
         match listening.faults.pop_front() {
             Some(AcceptFault::Exhausted) => return Accept::Exhausted,
+            Some(AcceptFault::Denied) => return Accept::Denied,
             Some(AcceptFault::Skip) => {
                 listening.queue.pop_front();
                 self.conns[first.0 as usize].closed = Some(CloseHow::Reset);

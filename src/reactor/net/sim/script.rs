@@ -183,6 +183,8 @@ impl From<Script> for Plan {
 pub enum AcceptFault {
     /// Descriptors ran out; the connection stays in the queue.
     Exhausted,
+    /// A policy forbids it; the connection stays in the queue.
+    Denied,
     /// The first of the queue was gone already.
     Skip,
 }
