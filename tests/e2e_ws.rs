@@ -3,8 +3,8 @@
 
 use evenkeel::server::Server;
 use evenkeel::server::settings::{
-    Action, Address, Config, PathPart, PathPattern, Route, SlowConsumer, Tcp, TcpHandler, Websocket,
-    WebsocketKind,
+    Action, Address, Config, HostPattern, PathPart, PathPattern, Route, SlowConsumer, Tcp, TcpHandler,
+    Websocket, WebsocketKind,
 };
 use flate2::{Compress, Compression, FlushCompress};
 use std::collections::HashSet;
@@ -171,6 +171,45 @@ fn all_members_of_a_room_hear_all_others_in_one_order_whichever_worker_they_are_
     assert!(mine.iter().all(|words| !words.starts_with("1 ")) || mine[0] == "ready?");
     enter(at, "/rooms/two").send(Message::text("only here")).unwrap();
     assert_eq!(hear(&mut elsewhere), "only here");
+    end(server);
+}
+
+#[test]
+fn each_host_that_a_route_names_has_rooms_of_its_own_and_a_room_may_be_at_the_root() {
+    let mut config = config();
+    config.server.workers = 1;
+    let room = |host, parts| {
+        let action = Action::Websocket(Websocket::new(WebsocketKind::Room));
+        Route { host, ..Route::new(PathPattern { parts, rest: false }, action) }
+    };
+    let chat = || path("chat").parts;
+    config.routes = [
+        room(HostPattern::Exact("a.test".into()), chat()),
+        room(HostPattern::Below("b.test".into()), chat()),
+        room(HostPattern::Any, chat()),
+        room(HostPattern::Any, [].into()),
+    ]
+    .into();
+    let server = Server::start(&config, None).unwrap();
+    let at = tcp_at(&server, 0);
+    let enter = |url: &str| client(url, dial(at)).unwrap().0;
+    let rooms = [
+        ["ws://a.test/chat", "ws://A.Test:81/chat"],
+        ["ws://x.b.test/chat", "ws://x.b.test./chat"],
+        ["ws://y.b.test/chat", "ws://Y.b.test/%63hat"],
+        ["ws://c.test/chat", "ws://d.test/chat"],
+        ["ws://c.test/", "ws://d.test"],
+    ];
+    let mut members = rooms.map(|urls| urls.map(enter));
+    // One worker: what is said is with all before the next is said, so that a word from another room would be the first to be heard.
+    for (said, [speaker, listening]) in ["a", "x", "y", "any", "root"].into_iter().zip(&mut members) {
+        speaker.send(Message::text(said)).unwrap();
+        assert_eq!(hear(listening), said);
+    }
+    for [speaker, listening] in &mut members {
+        listening.send(Message::text("end")).unwrap();
+        assert_eq!(hear(speaker), "end");
+    }
     end(server);
 }
 

@@ -1,5 +1,6 @@
 //! A request as a handler sees it: meaning, not version.
 
+use super::router::host_name;
 use crate::reactor::Peer;
 use crate::wire::http::head::Head;
 use crate::wire::http::{Method, Version};
@@ -86,6 +87,11 @@ impl<'a> Request<'a> {
     /// The path: percent-decoded, dot segments removed, without the slash at the front. `/` is empty; a slash at the end is kept.
     pub fn path(&self) -> &'a [u8] {
         self.path
+    }
+
+    /// The host that is asked for, as routes are matched with it: without a port and without the dot at its end, in the case it came in.
+    pub fn host(&self) -> Option<&'a [u8]> {
+        self.head.authority().map(host_name)
     }
 
     /// The request-target as it came.

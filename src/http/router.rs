@@ -260,7 +260,7 @@ impl Table {
 }
 
 /// A host without port and without the dot at its end.
-fn host_name(host: &[u8]) -> &[u8] {
+pub(super) fn host_name(host: &[u8]) -> &[u8] {
     let end = match host.first() {
         Some(b'[') => memchr::memchr(b']', host).map(|end| end + 1),
         _ => memchr::memchr(b':', host),

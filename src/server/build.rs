@@ -183,7 +183,7 @@ fn slow(policy: SlowConsumer) -> Slow {
     }
 }
 
-fn websocket(settings: &Websocket, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> Upgrade {
+fn websocket(settings: &Websocket, by_host: bool, hub: &mut ws::Hub, upgrades: &mut Upgrades) -> Upgrade {
     let options = ws::Options {
         pace: ws::Pace {
             ping_interval: settings.ping_interval,
@@ -210,7 +210,7 @@ fn websocket(settings: &Websocket, hub: &mut ws::Hub, upgrades: &mut Upgrades) -
         upgrades.push((settings.clone(), id));
         id
     });
-    Upgrade::new(id, options)
+    Upgrade::new(id, options, by_host)
 }
 
 fn add(
@@ -256,7 +256,10 @@ fn add(
             };
             put(&pattern, Box::new(Files::new(options)))
         }
-        Action::Websocket(settings) => put(&pattern, Box::new(websocket(settings, hub, upgrades))),
+        Action::Websocket(settings) => {
+            let by_host = route.host != HostPattern::Any;
+            put(&pattern, Box::new(websocket(settings, by_host, hub, upgrades)))
+        }
         // Refused by `config` until it is built.
         Action::Proxy(_) => Ok(()),
     }

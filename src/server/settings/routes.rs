@@ -213,7 +213,8 @@ impl Websocket {
 pub enum WebsocketKind {
     /// The sender.
     Echo,
-    /// Every other member of the room. The room is named by the whole path: `/rooms/{room}` makes many.
+    /// Every other member of the room. The room is named by the whole path: `/rooms/{room}` makes many; and by the host, if the
+    /// route is for certain hosts.
     Room,
 }
 
