@@ -1,13 +1,13 @@
 //! `evenkeel check`: whether `serve` would start with this configuration.
 
 use super::args::Options;
-use super::{World, answered, load, refuse};
+use super::{World, answered, load, open, refuse};
 use crate::config::Errors;
 use crate::server::settings::Config;
 
 /// Reads and judges everything; opens no socket.
 pub(super) fn run(options: &Options, world: &mut World<'_>) -> u8 {
-    let loaded = match load(options, None, world) {
+    let loaded = match open(options, world).and_then(|source| load(source.as_ref(), options, None, world)) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };

@@ -21,7 +21,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -100,12 +100,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> u
     code
 }
 
+/// The file of the configuration, if there is one; what is wrong has been written to standard error when a code comes back.
+fn open(options: &Options, world: &mut World<'_>) -> Result<Option<Source>, u8> {
+    let opened = Source::open(options.config.as_deref(), world.default_file, world.stdin);
+    opened.map_err(|errors| refuse(&errors, world))
+}
+
 /// Reads all layers of the configuration; what is wrong has been written to standard error when a code comes back.
-fn load(options: &Options, dir: Option<std::path::PathBuf>, world: &mut World<'_>) -> Result<Loaded, u8> {
-    let source = Source::open(options.config.as_deref(), world.default_file, world.stdin)
-        .map_err(|errors| refuse(&errors, world))?;
+fn load(
+    source: Option<&Source>,
+    options: &Options,
+    dir: Option<PathBuf>,
+    world: &mut World<'_>,
+) -> Result<Loaded, u8> {
     let flags = Flags { settings: options.settings(), dir };
-    let loaded = config::load(source.as_ref(), world.env, &flags).map_err(|errors| refuse(&errors, world))?;
+    let loaded = config::load(source, world.env, &flags).map_err(|errors| refuse(&errors, world))?;
     for warning in &loaded.warnings {
         let _ = writeln!(world.stderr, "warning: {warning}");
     }
