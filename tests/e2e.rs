@@ -212,6 +212,27 @@ fn sigterm_under_load_loses_no_request_that_was_being_answered() {
 }
 
 #[test]
+fn an_order_to_end_that_comes_twice_at_once_is_one_order() {
+    // So it comes from `timeout`, which signals its child and then its group.
+    let mut server = serve("twice", CONFIG, |command| command);
+    let mut upload = connect(server.at);
+    upload
+        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n")
+        .unwrap();
+    upload.read_exact(&mut [0; 25]).unwrap();
+    server.program.signal(Signal::TERM);
+    server.program.await_log("draining");
+    server.program.signal(Signal::INT);
+    server.program.await_log("waiting for");
+    upload.write_all(b"1234567890").unwrap();
+    assert!(matches!(answer(&mut upload), Came::Whole(_)), "the upload was lost");
+    drop(upload);
+    let (code, log) = server.program.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("drained in"), "{log}");
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let mut server = serve("second", CONFIG, |command| command);
     let mut stuck = connect(server.at);

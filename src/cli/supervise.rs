@@ -17,6 +17,8 @@ use std::time::Duration;
 /// When a drain first says what it waits for, and how often then.
 const FIRST_REPORT: Duration = Duration::from_secs(1);
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
+/// An order to end so soon after the first is the same one: `timeout` and the like signal their child and then its group.
+const ECHO: Duration = Duration::from_millis(500);
 /// How long workers may take to tell what they hold.
 const SURVEY_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -114,7 +116,9 @@ impl Supervisor<'_> {
         log::info!("{begin}");
         systemd::stopping(&begin);
         server.turn_unready();
-        if self.lag(lag, watchdog) {
+        let since = Stopwatch::start();
+        let is_second = || since.elapsed() >= ECHO;
+        if self.lag(lag, &is_second, watchdog) {
             server.stop();
             return;
         }
@@ -124,7 +128,7 @@ impl Supervisor<'_> {
         while !server.is_finished() {
             watchdog.look(None);
             match self.wakes.recv_timeout(Duration::from_millis(20)) {
-                Ok(Asked::End) => {
+                Ok(Asked::End) if is_second() => {
                     log::warn!("a second signal: {} connections are cut", server.connections());
                     server.stop();
                     return;
@@ -143,12 +147,12 @@ impl Supervisor<'_> {
     }
 
     /// Listeners stay open for so long. True if somebody cannot wait.
-    fn lag(&self, lag: Duration, watchdog: &mut Watchdog) -> bool {
+    fn lag(&self, lag: Duration, is_second: &dyn Fn() -> bool, watchdog: &mut Watchdog) -> bool {
         let watch = Stopwatch::start();
         while let Some(left) = lag.checked_sub(watch.elapsed()).filter(|left| !left.is_zero()) {
             watchdog.look(None);
             match self.wakes.recv_timeout(left.min(watchdog.interval())) {
-                Ok(Asked::End) => return true,
+                Ok(Asked::End) if is_second() => return true,
                 Ok(asked) => self.too_late(asked),
                 Err(_) => {}
             }
