@@ -172,6 +172,40 @@ fn the_command_says_what_is_wrong_with_a_broken_file_and_the_server_is_told_too(
 }
 
 #[test]
+fn a_reload_is_for_the_server_that_lives_by_that_file() {
+    // Two servers of one user: the second finds the place of the admin socket taken.
+    let folder = Folder::new("two");
+    let text = |body: &str| config("", "", body).replace("admin_socket = \"admin.sock\"\n", "");
+    let with = |file: &PathBuf| {
+        let mut command = evenkeel();
+        command.arg("-c").arg(file).env("XDG_RUNTIME_DIR", &folder.0);
+        command
+    };
+    let (one, two) = (folder.write("one.toml", &text("one")), folder.write("two.toml", &text("two")));
+    let first = Program::start(&mut with(&one));
+    let mut second = Program::start(&mut with(&two));
+    second.await_log("something answers already");
+    let reload = |file| {
+        let output = with(file).arg("reload").output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, said) = reload(&two);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(one.to_str().unwrap()) && said.contains("server.admin_socket"), "{said}");
+    folder.write("one.toml", &text("changed"));
+    let link = folder.0.join("link.toml");
+    std::os::unix::fs::symlink(&one, &link).unwrap();
+    let (code, said) = reload(&link);
+    assert_eq!(code, Some(0), "{said}");
+    let mut stream = TcpStream::connect(first.at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(get(&mut stream).ends_with("changed"));
+}
+
+#[test]
 fn an_address_that_overlaps_one_that_is_still_held_is_refused_by_name() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let at = |host: &str| {

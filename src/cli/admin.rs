@@ -4,8 +4,10 @@ use super::args::Options;
 use super::{EXIT_DENIED, EXIT_FAILED, EXIT_FINE, World, refuse};
 use crate::config::{self, Env, Flags, Source};
 use crate::reactor::OsListener;
+use crate::server::CONFIG_FIELD;
 use crate::server::settings::Config;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +54,13 @@ pub(super) fn listen(config: &Config, env: &dyn Env) -> io::Result<Option<OsList
                     format!("server.admin_socket {}: {error}", path.display()),
                 ));
             }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let path = path.display();
+                log::warn!(
+                    "no admin socket at {path}, where something answers already: `evenkeel reload` is for that one, unless \
+                     server.admin_socket says another place"
+                );
+            }
             Err(error) => log::debug!("no admin socket at {}: {error}", path.display()),
         }
     }
@@ -76,7 +85,7 @@ pub(super) fn reload(options: &Options, world: &mut World<'_>) -> u8 {
     };
     let asked = places(config::admin_socket(seen, world.env), world.env);
     match (connect(&asked), good) {
-        (Ok(stream), said) => order(stream, said, world),
+        (Ok(stream), said) => order(stream, options.config.as_deref(), said, world),
         (Err(_), Some(code)) => code,
         (Err((path, error)), None) => {
             let hint = "is the server running, and as which user? `kill -HUP` reloads it, too";
@@ -84,6 +93,23 @@ pub(super) fn reload(options: &Options, world: &mut World<'_>) -> u8 {
             if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED }
         }
     }
+}
+
+/// Why a server that lives by the file `own` is not the one that is to read `meant` again. Compared as they are called, and as what they
+/// lead to now.
+pub(super) fn mistaken(own: Option<&Path>, meant: &Path) -> Option<String> {
+    let own = own.map(|own| std::path::absolute(own).unwrap_or_else(|_| own.into()));
+    let is_same = own.as_deref().is_some_and(|own| {
+        let led_to = |path: &Path| std::fs::canonicalize(path).ok();
+        own == meant || led_to(own).is_some_and(|own| led_to(meant) == Some(own))
+    });
+    let own = own.map_or_else(|| "no file that was named to it".to_owned(), |own| own.display().to_string());
+    (!is_same).then(|| {
+        format!(
+            "the server that answers here lives by {own}, not by {}: give each a server.admin_socket of its own, or `kill -HUP`",
+            meant.display()
+        )
+    })
 }
 
 /// The first place at which a server answers, or what was wrong with the likeliest one.
@@ -101,8 +127,8 @@ fn connect(places: &[PathBuf]) -> Result<UnixStream, (&Path, io::Error)> {
 
 /// Asks the server. `said`: the code for what was found wrong here, which has been said: the server's answer is of interest where it
 /// is another.
-fn order(stream: UnixStream, said: Option<u8>, world: &mut World<'_>) -> u8 {
-    let _ = match ask(stream) {
+fn order(stream: UnixStream, config: Option<&Path>, said: Option<u8>, world: &mut World<'_>) -> u8 {
+    let _ = match ask(stream, config) {
         Ok((true, text)) => {
             if said.is_some() {
                 let other = "the server reads another configuration, and took it over";
@@ -120,10 +146,19 @@ fn order(stream: UnixStream, said: Option<u8>, world: &mut World<'_>) -> u8 {
     said.unwrap_or(EXIT_FAILED)
 }
 
-fn ask(mut stream: UnixStream) -> io::Result<(bool, String)> {
+/// `config`: the file that is meant; without one the server reads whatever it lives by.
+fn ask(mut stream: UnixStream, config: Option<&Path>) -> io::Result<(bool, String)> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let request = "POST /reload HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let meant = config.filter(|path| *path != Path::new("-")).map(std::path::absolute).transpose()?;
+    let meant = meant.map_or_else(String::new, |path| {
+        let path =
+            percent_encoding::percent_encode(path.as_os_str().as_bytes(), percent_encoding::NON_ALPHANUMERIC);
+        format!("{CONFIG_FIELD}: {path}\r\n")
+    });
+    let request = format!(
+        "POST /reload HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n{meant}connection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer)?;

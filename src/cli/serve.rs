@@ -67,7 +67,7 @@ fn start(loaded: Loaded, mut again: Again<'_>, world: &mut World<'_>) -> u8 {
         }
     };
     descriptors::provide(&config).iter().for_each(|lacking| log::warn!("{lacking}"));
-    let code = serve(config, &logs, &mut || again.read(), world);
+    let code = serve(config, &logs, &mut again, world);
     logs.close();
     code
 }
@@ -122,12 +122,7 @@ fn spent(path: &Path) -> Option<String> {
     is_stream.then(|| format!("{}: {what}", path.display()))
 }
 
-fn serve(
-    config: Config,
-    logs: &Logs,
-    reread: &mut dyn FnMut() -> Result<Loaded, Vec<String>>,
-    world: &mut World<'_>,
-) -> u8 {
+fn serve(config: Config, logs: &Logs, again: &mut Again<'_>, world: &mut World<'_>) -> u8 {
     // Before anybody is told that it runs: a signal that came earlier would end it without a word.
     let (to, wakes) = mpsc::channel();
     if let Err(error) = supervise::signals(to.clone()) {
@@ -154,7 +149,8 @@ fn serve(
         }
     };
     announce(&server, world);
-    Supervisor { server: &mut server, wakes: &wakes, logs, config, reread }.run();
+    let file = again.options.config.as_deref();
+    Supervisor { server: &mut server, wakes: &wakes, logs, config, file, reread: &mut || again.read() }.run();
     match server.wait() {
         Ok(()) => {
             log::info!("ended");

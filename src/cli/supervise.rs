@@ -1,8 +1,8 @@
 //! A server that runs: signals, reloads, the drain, and words for the service manager.
 
-use super::descriptors;
 use super::logs::Logs;
 use super::systemd::{self, Watchdog};
+use super::{admin, descriptors};
 use crate::config::Loaded;
 use crate::reactor::net::os::Stopwatch;
 use crate::server::settings::Config;
@@ -10,6 +10,7 @@ use crate::server::{AdminRequest, Server};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(super) struct Supervisor<'a> {
     pub wakes: &'a mpsc::Receiver<Asked>,
     pub logs: &'a Logs,
     pub config: Config,
+    /// The file that it was told to live by.
+    pub file: Option<&'a Path>,
     /// Reads all layers again: all that is wrong, or the new configuration.
     pub reread: &'a mut dyn FnMut() -> Result<Loaded, Vec<String>>,
 }
@@ -67,6 +70,11 @@ impl Supervisor<'_> {
     }
 
     fn reload(&mut self, from: Option<AdminRequest>) {
+        if let Some(AdminRequest::Reload { config: Some(meant), .. }) = &from
+            && let Some(mistake) = admin::mistaken(self.file, meant)
+        {
+            return from.into_iter().for_each(|from| from.answer(Err(mistake.clone() + "\n")));
+        }
         systemd::reloading();
         let outcome = self.reload_all();
         self.server.count_reload(outcome.is_ok());

@@ -11,7 +11,12 @@ use crate::reactor::Millis;
 use crate::wire::http::emit::{FieldName, FieldValue};
 use crate::wire::http::head::Head;
 use crate::wire::http::target::Target;
+use percent_encoding::percent_decode;
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,13 +26,21 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub enum AdminRequest {
     /// `POST /reload`: read the configuration again.
-    Reload(Ticket),
+    Reload {
+        /// To be answered with.
+        ticket: Ticket,
+        /// The file that is meant to be read, if that was said: [`CONFIG_FIELD`]. A server that lives by another refuses.
+        config: Option<PathBuf>,
+    },
 }
+
+/// The field of a request in which the path of the configuration is, absolute and percent-encoded.
+pub const CONFIG_FIELD: &str = "evenkeel-config";
 
 impl AdminRequest {
     /// What came of it: 200, or 409 if it was refused and nothing was changed.
     pub fn answer(self, outcome: Result<String, String>) {
-        let AdminRequest::Reload(ticket) = self;
+        let AdminRequest::Reload { ticket, .. } = self;
         let (status, text) = match outcome {
             Ok(text) => (200, text),
             Err(text) => (409, text),
@@ -138,7 +151,9 @@ fn reload(site: &mut Site, orders: Sender<AdminRequest>) -> io::Result<()> {
         if request.peer().ip().is_some() {
             return send(reply, 404, TEXT, "404 Not Found\n");
         }
-        match orders.send(AdminRequest::Reload(reply.ticket())) {
+        let config = request.field(CONFIG_FIELD).map(|path| Cow::from(percent_decode(path)).into_owned());
+        let config = config.map(|path| PathBuf::from(OsString::from_vec(path)));
+        match orders.send(AdminRequest::Reload { ticket: reply.ticket(), config }) {
             Ok(()) => reply.later(),
             Err(_) => send(reply, 503, TEXT, "the server is ending\n"),
         }

@@ -19,7 +19,7 @@ pub mod tls;
 mod upgrade;
 pub mod welcome;
 
-pub use admin::AdminRequest;
+pub use admin::{AdminRequest, CONFIG_FIELD};
 #[doc(hidden)]
 pub use app::Tape;
 pub use app::{Message, Note, Worker};
