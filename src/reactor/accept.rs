@@ -76,6 +76,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Accepts what waits, then stops listening. Its id may be given to a later listener.
     pub fn remove_listener(&mut self, id: ListenerId) {
+        self.catch_up();
         let index = id.0 as usize;
         // The event of those who came just now may not have been seen yet, and a pause does not matter any more.
         if let Some(Some(listening)) = self.listeners.get_mut(index) {
@@ -89,6 +90,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Other limits from now on: deadlines that follow from them move at once, and listeners that waited for a slot look again.
     pub fn set_settings(&mut self, settings: Settings) {
+        self.catch_up();
         self.core.settings = settings;
         self.resume_listeners();
         let tokens: Vec<Token> = self.core.ports.iter().map(|(token, _)| token).collect();
@@ -212,15 +214,16 @@ impl<A: App, N: Net> Reactor<A, N> {
     /// Lets go of up to `most` connections that have been idle longest; says how many.
     pub fn evict(&mut self, most: usize) -> usize {
         let mut evicted = 0;
-        while evicted < most
-            && let Some(index) = self.core.idle.longest()
-        {
+        for _ in 0..self.core.idle.len() {
+            let Some(index) = self.core.idle.longest().filter(|_| evicted < most) else { break };
             self.core.idle.leave(index);
             let Some(token) = self.core.ports.token_at(index) else { continue };
             let Some(port) = self.core.ports.get_mut(token) else { continue };
-            port.flags.set(Flags::EVICTABLE, false);
-            // Bytes that came meanwhile make it busy: closing now would reset a request on its way.
-            if !port.ready.has(Ready::READABLE) {
+            // Bytes that came meanwhile make it busy: closing now would reset a request on its way. If they mean nothing, it is idle still.
+            if port.ready.has(Ready::READABLE) {
+                self.core.idle.join(index);
+            } else {
+                port.flags.set(Flags::EVICTABLE, false);
                 self.close_now(token, PortReason::Evicted.into(), CloseHow::Normal);
                 self.core.counters.evicted += 1;
                 evicted += 1;

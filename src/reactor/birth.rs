@@ -1,8 +1,7 @@
 //! New sessions that sessions asked for: put into the tables after whoever asked has returned.
 
 use super::context::{App, Birth, Event};
-use super::net::{Net, Ready, Target};
-use super::outcome::{Failure, Op};
+use super::net::{Net, Peer, Ready, Target};
 use super::port::Phase;
 use super::token::Token;
 use super::turn::Reactor;
@@ -41,19 +40,23 @@ impl<A: App, N: Net> Reactor<A, N> {
         let Some(port) = self.core.ports.get_mut(token).filter(|port| port.phase == Phase::Detached) else {
             return;
         };
+        port.listener = None;
+        port.peer = match to {
+            Target::Tcp(addr) => (*addr).into(),
+            Target::Unix(_) => Peer::UNIX,
+        };
         match self.net.connect(to, token) {
             Ok(stream) => {
                 port.phase = Phase::Connecting;
                 port.ready = Ready::default();
-                if let Target::Tcp(addr) = to {
-                    port.peer = (*addr).into();
-                }
                 self.streams[token.index()] = Some(stream);
             }
             Err(fault) => {
-                // Told as if it had failed later: a session that does not detach is closed.
+                // Told when it is run, as if it had failed later: one that tries again at once must not hold up the turn.
                 port.phase = Phase::Connecting;
-                self.failed(token, Failure { op: Op::Connect, fault });
+                port.ready = Ready::default();
+                self.core.unmade.push((token, fault));
+                self.core.enqueue(token);
             }
         }
         self.rearm(token);

@@ -134,6 +134,18 @@ impl BufferPool {
         Ok(larger)
     }
 
+    /// The buffer, or a far smaller one with the same bytes and room for `least`, if that would do: what is left of much must not hold
+    /// much. One that is not far smaller is not worth the copy, nor the next one back.
+    pub fn fit(&mut self, buffer: Buffer, least: usize) -> Buffer {
+        if buffer.len().max(least) > buffer.capacity() / 16 {
+            return buffer;
+        }
+        let mut smaller = self.take(buffer.len().max(least));
+        smaller.append(buffer.bytes());
+        self.give(buffer);
+        smaller
+    }
+
     /// Bytes of all buffers that are out.
     pub fn held(&self) -> usize {
         self.held

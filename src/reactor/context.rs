@@ -1,8 +1,7 @@
 //! What a protocol machine is, and all that it may do.
 //!
-//! A [`Session`] gets bytes or an [`Event`], the [`App`] of its worker, and a [`Cx`]; it writes into the cork and returns a
-//! [`Step`]. It cannot reach a socket or another session. Nothing re-enters: what a session asks for that concerns others
-//! (notes, births) is queued and done after it has returned.
+//! A [`Session`] gets bytes or an [`Event`], the [`App`] of its worker, and a [`Cx`]; it writes into the cork and returns a [`Step`]. It
+//! cannot reach a socket or another session. Nothing re-enters: notes and births are queued and done after it has returned.
 
 use super::buffer::BufferPool;
 use super::handle::HandleSlot;
@@ -12,7 +11,7 @@ use super::later::Later;
 use super::mutant::{self, Mutant};
 use super::net::{Host, Peer, Ready, Target};
 use super::outbox::{Cork, Outbox, Part};
-use super::outcome::{CloseHow, Failure, PortReason};
+use super::outcome::{CloseHow, Failure, Fault, PortReason};
 use super::port::{Flags, Phase, Port, Settings};
 use super::table::Table;
 use super::tls::TlsSide;
@@ -84,7 +83,7 @@ pub enum Admit<S> {
 /// What happens to a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event<N> {
-    /// The connection stands: accepted, connected, and TLS agreed where there is TLS. The first event of an accepted session.
+    /// The connection stands: accepted, connected, TLS agreed. The first event, but for `Drain` while TLS is being agreed on.
     Open,
     /// The peer will send no more; every byte before has been shown. Writing may go on. Told once.
     Eof,
@@ -204,12 +203,13 @@ pub(super) struct Core<A: App> {
     pub cork: Cork,
     pub notes: VecDeque<(Token, Token, A::Note)>,
     pub births: Vec<Birth<A>>,
+    /// Connects that failed at once, to be told when their ports are run.
+    pub unmade: Vec<(Token, Fault)>,
     pub run_queue: VecDeque<Token>,
     pub later: Later,
     /// Flights of handshakes that may still be answered in this turn.
     pub flights_left: u32,
-    // Boxed, because a port holds its outbox by a box that comes from here and goes back.
-    #[allow(clippy::vec_box)]
+    #[allow(clippy::vec_box)] // a port holds its outbox by a box that comes from here and goes back
     pub spare_outboxes: Vec<Box<Outbox>>,
     /// Bytes that sessions hold outside their slots, as they say.
     pub sessions_hold: usize,

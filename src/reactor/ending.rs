@@ -15,6 +15,7 @@ use super::turn::Reactor;
 impl<A: App, N: Net> Reactor<A, N> {
     /// Resets a connection, between turns. Nothing happens to a stale token.
     pub fn cut(&mut self, token: Token, reason: A::Reason) {
+        self.catch_up();
         self.close_now(token, reason, CloseHow::Reset);
         self.deliver_births();
     }
@@ -136,8 +137,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             return;
         }
         let Some(mut port) = self.core.ports.remove(index) else { return };
-        if let Some(stream) = self.streams.get_mut(index).and_then(Option::take) {
-            self.net.close(stream, how);
+        match self.streams.get_mut(index).and_then(Option::take) {
+            Some(stream) => self.net.close(stream, how),
+            None => self.core.unmade.retain(|(unmade, _)| *unmade != token),
         }
         if let Some(inbox) = port.inbox.take()
             && !mutant::is(Mutant::KeepBuffer)
@@ -176,8 +178,10 @@ impl<A: App, N: Net> Reactor<A, N> {
         port.ready = Ready::default();
         port.flags.set(Flags::EOF, false);
         port.flags.set(Flags::WATCHES_WRITES, false);
-        port.flags.set(Flags::PAUSED, false);
-        port.flags.set(Flags::HELD, false);
+        let counted = port.flags.has(Flags::COUNTED);
+        for gone in [Flags::PAUSED, Flags::HELD, Flags::STARTING, Flags::RESET, Flags::COUNTED] {
+            port.flags.set(gone, false);
+        }
         if let Some(inbox) = port.inbox.take() {
             self.core.pool.give(inbox);
         }
@@ -188,13 +192,20 @@ impl<A: App, N: Net> Reactor<A, N> {
             outbox.clear(&mut self.core.pool);
             self.keep_outbox(outbox);
         }
-        if let Some(stream) = self.streams.get_mut(index).and_then(Option::take) {
-            self.net.close(stream, how);
+        match self.streams.get_mut(index).and_then(Option::take) {
+            Some(stream) => self.net.close(stream, how),
+            None => self.core.unmade.retain(|(unmade, _)| *unmade != token),
+        }
+        // What it does from now on is no connection that was accepted.
+        if counted {
+            self.gauge.leave();
+            self.resume_listeners();
         }
     }
 
     /// Tells every session that the reactor drains, and closes the listeners. What is still there after `deadline` is reset.
     pub fn drain(&mut self, deadline: std::time::Duration) {
+        self.catch_up();
         self.drain_until = Some(self.core.now.after(deadline));
         for index in 0..self.listeners.len() {
             self.remove_listener(super::token::ListenerId(index as u16));

@@ -32,8 +32,10 @@ pub trait Net: Host {
 
     /// The monotonic clock, as it was when the last [`wait`](Self::wait) returned.
     fn now(&self) -> Millis;
+    /// The monotonic clock, read anew.
+    fn clock(&self) -> Millis;
     /// Waits until something is ready or the time is up (`None`: until something is ready), appends what is ready, and reads
-    /// the clock. Returns early, with nothing, when woken.
+    /// the clock. The time counts from [`now`](Self::now). Returns early, with nothing, when woken.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<(Token, Ready)>) -> io::Result<()>;
     /// What another thread uses to end a [`wait`](Self::wait).
     fn waker(&self) -> Waker;

@@ -180,6 +180,11 @@ impl Outbox {
         self.segments.push_back(Segment::Part(part));
     }
 
+    /// Gives back the room for pieces, if there were many: the next connection is not to be charged for it.
+    pub(super) fn trim(&mut self) {
+        self.segments.shrink_to(MAX_SLICES);
+    }
+
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()

@@ -235,6 +235,10 @@ impl Flags {
     pub(super) const HELD: Flags = Flags(256);
     /// It is among those that are shown later; until then nothing is read.
     pub(super) const LATER: Flags = Flags(512);
+    /// TLS is to begin when the session's call is over; until then nothing is read.
+    pub(super) const STARTING: Flags = Flags(1024);
+    /// A write found a reset: the kernel tells that once, and a read then finds an end of file.
+    pub(super) const RESET: Flags = Flags(2048);
 
     pub(super) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
@@ -242,7 +246,7 @@ impl Flags {
 
     /// Nothing is read, nor shown.
     pub(super) fn hold_input(self) -> bool {
-        self.0 & (Flags::PAUSED.0 | Flags::HELD.0 | Flags::LATER.0) != 0
+        self.0 & (Flags::PAUSED.0 | Flags::HELD.0 | Flags::LATER.0 | Flags::STARTING.0) != 0
     }
 
     pub(super) fn set(&mut self, flag: Flags, on: bool) {

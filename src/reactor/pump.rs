@@ -71,6 +71,10 @@ impl<A: App, N: Net> Reactor<A, N> {
     }
 
     fn run_connecting(&mut self, token: Token) {
+        if let Some(at) = self.core.unmade.iter().position(|(unmade, _)| *unmade == token) {
+            let (_, fault) = self.core.unmade.swap_remove(at);
+            return self.failed(token, Failure { op: Op::Connect, fault });
+        }
         let Some(port) = self.core.ports.get_mut(token) else { return };
         let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return };
         if port.ready == Ready::default() {
@@ -217,6 +221,10 @@ impl<A: App, N: Net> Reactor<A, N> {
         match outcome {
             Io::Done(_) => {}
             Io::WouldBlock => port.ready.clear(Ready::READABLE),
+            // The write that found it took the fault away; the peer never said that this is all.
+            Io::Eof if port.flags.has(Flags::RESET) => {
+                self.failed(token, Failure { op: Op::Read, fault: Fault::Reset });
+            }
             Io::Eof => {
                 port.flags.set(Flags::EOF, true);
                 port.ready.clear(Ready::READABLE);
@@ -245,7 +253,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         match self.core.ports.get_mut(token) {
             Some(port) if !buffer.is_empty() => {
                 buffer.compact();
-                port.inbox = Some(buffer);
+                port.inbox = Some(self.core.pool.fit(buffer, self.core.settings.partial_size));
             }
             _ => self.core.pool.give(buffer),
         }
@@ -321,6 +329,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         if failure.op == Op::Write {
             // Nothing more can leave; what comes is still read.
             port.phase = Phase::ReadOnly;
+            port.flags.set(Flags::RESET, failure.fault == Fault::Reset);
             if let Some(mut outbox) = port.outbox.take() {
                 outbox.clear(&mut self.core.pool);
                 self.keep_outbox(outbox);
@@ -329,7 +338,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             self.core.enqueue(token);
         }
         self.event(token, Event::Failed(failure));
-        let undecided = self.core.ports.get(token).is_some_and(|port| port.phase == phase);
+        // What it said may have failed, too: that decides nothing.
+        let undecided = |port: &Port<A::Reason>| port.phase == phase || port.phase == Phase::ReadOnly;
+        let undecided = self.core.ports.get(token).is_some_and(undecided);
         if failure.op != Op::Write && undecided {
             self.close_now(token, PortReason::Failed(failure).into(), CloseHow::Normal);
         }

@@ -7,14 +7,14 @@
 //! 4. An end of file without `close_notify` is a fault, `Truncated`, never `Eof`: what came may be cut short (RFC 8446, section 6.1).
 //! 5. Flights of handshakes answered in a turn are bounded by [`FLIGHTS`], so that a storm of them does not starve who is connected.
 
-use super::buffer::{BufferPool, LARGEST};
+use super::buffer::{Buffer, BufferPool, LARGEST};
 use super::context::{App, Birth, Core, Cx, Event};
 use super::net::{Host, Net, Ready};
 use super::outbox::Outbox;
 use super::outcome::{CloseHow, Failure, Fault, Io, Op, PortReason, TlsFault};
 use super::port::{Flags, Phase};
 use super::pump::READS;
-use super::tls::{CHUNK, Due, RECORD, Tls, TlsInfo, TlsSide};
+use super::tls::{Due, RECORD, Tls, TlsInfo, TlsSide};
 use super::token::{Millis, Token};
 use super::turn::Reactor;
 
@@ -28,7 +28,8 @@ impl<A: App> Cx<'_, A> {
     pub fn start_tls(&mut self, side: TlsSide) {
         let Some(port) = self.core.ports.get_mut(self.me) else { return };
         if port.phase == Phase::Open && port.tls.is_none() {
-            port.flags.set(Flags::PAUSED, true);
+            port.flags.set(Flags::STARTING, true);
+            port.flags.set(Flags::PAUSED, false);
             self.core.births.push(Birth::StartTls(self.me, side));
         }
     }
@@ -44,10 +45,11 @@ impl<A: App, N: Net> Reactor<A, N> {
     pub(super) fn begin_tls(&mut self, token: Token, side: TlsSide) {
         let deadline = self.core.now.after(self.core.settings.handshake_timeout);
         let Some(port) = self.core.ports.get_mut(token) else { return };
+        port.flags.set(Flags::STARTING, false);
         if port.phase != Phase::Open || port.tls.is_some() {
-            return;
+            // What was said before has failed, or a close came after: what comes is read as it would have been.
+            return self.core.enqueue(token);
         }
-        port.flags.set(Flags::PAUSED, false);
         port.flags.set(Flags::SHOW, false);
         port.phase = Phase::Handshaking;
         if let Some(outbox) = &mut port.outbox {
@@ -92,7 +94,10 @@ impl<A: App, N: Net> Reactor<A, N> {
                 return self.handshake_failed(token, fault);
             }
             let Some(port) = self.core.ports.get_mut(token) else { return };
-            if !port.ready.has(Ready::READABLE) || port.is_high(&self.core.settings) {
+            // What the session has said already waits for the end of the handshake: that must not wait for it.
+            let is_high =
+                |outbox: &Outbox| outbox.has_sealed() && outbox.memory() >= self.core.settings.high_water;
+            if !port.ready.has(Ready::READABLE) || port.outbox.as_deref().is_some_and(is_high) {
                 return;
             }
             if self.core.flights_left == 0 {
@@ -198,10 +203,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             while inbox.spare_mut().len() < plain {
                 match self.core.pool.grow(inbox) {
                     Ok(larger) => inbox = larger,
-                    Err(full) => {
-                        self.core.pool.give(full);
-                        return self.close_now(token, PortReason::InputOverflow.into(), CloseHow::Reset);
-                    }
+                    Err(full) => return self.show_overfull(token, full, plain),
                 }
             }
             inbox.append(&self.scratch[..plain]);
@@ -216,6 +218,36 @@ impl<A: App, N: Net> Reactor<A, N> {
             return self.event(token, Event::Open);
         }
         self.show_scratch(token, plain);
+    }
+
+    /// More was opened than the session's buffer can still take: it is shown what fits, and then the rest with what it left.
+    #[cold]
+    fn show_overfull(&mut self, token: Token, mut full: Buffer, plain: usize) {
+        let fits = full.append(&self.scratch[..plain]);
+        let rest = self.scratch[fits..plain].to_vec();
+        self.show_buffer(token, full);
+        let Core { ports, pool, .. } = &mut self.core;
+        let Some(port) = ports.get_mut(token).filter(|port| port.phase.has_session() && port.tls.is_some())
+        else {
+            return;
+        };
+        let mut inbox = match port.inbox.take() {
+            Some(left) if left.len() + rest.len() > LARGEST => {
+                pool.give(left);
+                return self.close_now(token, PortReason::InputOverflow.into(), CloseHow::Reset);
+            }
+            Some(left) => {
+                let mut inbox = pool.take(left.len() + rest.len());
+                inbox.append(left.bytes());
+                pool.give(left);
+                inbox
+            }
+            None => pool.take(rest.len()),
+        };
+        inbox.append(&rest);
+        port.inbox = Some(inbox);
+        port.flags.set(Flags::SHOW, true);
+        self.core.enqueue(token);
     }
 
     /// Tells what stood behind the last bytes that were shown.
@@ -330,12 +362,13 @@ pub(super) fn seal_front(
     if !tls.is_up() {
         return Ok(false);
     }
-    let sealed = match outbox.front_bytes(CHUNK) {
+    let chunk = tls.chunk();
+    let sealed = match outbox.front_bytes(chunk) {
         Some(bytes) => tls.seal(bytes, pool).map(|buffer| (bytes.len(), buffer)),
         None => {
-            let (mut n, file) = outbox.copy_front(&mut scratch[..CHUNK]);
+            let (mut n, file) = outbox.copy_front(&mut scratch[..chunk]);
             if let Some((file, range)) = file {
-                let most = usize::try_from(range.end - range.start).unwrap_or(CHUNK).min(CHUNK - n);
+                let most = usize::try_from(range.end - range.start).unwrap_or(chunk).min(chunk - n);
                 match host.read_file(&file, range.start, &mut scratch[n..n + most]) {
                     Io::Done(read) => n += read,
                     // What stands before it is sent first.

@@ -158,7 +158,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         Ok(())
     }
 
-    pub(super) fn keep_outbox(&mut self, outbox: Box<Outbox>) {
+    pub(super) fn keep_outbox(&mut self, mut outbox: Box<Outbox>) {
+        outbox.trim();
         if self.core.spare_outboxes.len() < SPARE_OUTBOXES {
             self.core.spare_outboxes.push(outbox);
         }

@@ -17,7 +17,7 @@
 
 mod errors;
 
-use super::buffer::{Buffer, BufferPool};
+use super::buffer::{Buffer, BufferPool, LARGEST};
 use super::outcome::{Fault, TlsFault};
 use super::token::Millis;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -34,8 +34,10 @@ use std::sync::Arc;
 pub(super) const RECORD: usize = 16 << 10;
 /// Most plaintext sealed ahead of the socket: three full records, which with their overhead fit the largest buffer.
 pub(super) const CHUNK: usize = 3 * RECORD;
-/// Room for the headers and tags of a chunk's records, and for a change of keys before them.
-const OVERHEAD: usize = 512;
+/// Most that a record's header, nonce, kind and tag take.
+const PER_RECORD: usize = 32;
+/// Room for a change of keys before them, or for an alert.
+const BESIDES: usize = 128;
 /// Most bytes kept of a flight of the handshake that is not whole.
 const HANDSHAKE_MOST: usize = 16 << 10;
 /// A record's header: kind, version, length.
@@ -109,6 +111,8 @@ pub struct Tls {
     fresh: bool,
     /// The beginning of a record, or of a message of the handshake.
     incoming: Option<Buffer>,
+    /// Most plaintext of one of our records.
+    fragment: usize,
     pub(super) due: Option<Due>,
     /// When the handshake must be over; never, once it is.
     pub(super) deadline: Millis,
@@ -123,6 +127,12 @@ impl fmt::Debug for Tls {
 impl Tls {
     /// Ready to begin. Fails where the rules cannot be played by.
     pub(super) fn new(side: TlsSide, deadline: Millis) -> Result<Tls, Fault> {
+        let fragment = match &side {
+            TlsSide::Server(config) => config.max_fragment_size,
+            TlsSide::Client { config, .. } => config.max_fragment_size,
+        };
+        // rustls counts the header, and refuses less than 32 bytes.
+        let fragment = fragment.map_or(RECORD, |size| size.saturating_sub(HEADER).clamp(1, RECORD));
         let conn = match side {
             TlsSide::Server(config) => UnbufferedServerConnection::new(config).map(Conn::Server),
             TlsSide::Client { config, name } => {
@@ -130,7 +140,13 @@ impl Tls {
             }
         };
         let conn = conn.map_err(|error| Fault::Tls(errors::of(&error)))?;
-        Ok(Tls { conn, state: State::Handshaking, fresh: true, incoming: None, due: None, deadline })
+        let state = State::Handshaking;
+        Ok(Tls { conn, state, fresh: true, incoming: None, fragment, due: None, deadline })
+    }
+
+    /// Most plaintext that is sealed ahead of the socket: a chunk, or what in small records still fits the largest buffer.
+    pub(super) fn chunk(&self) -> usize {
+        CHUNK.min((LARGEST - BESIDES - PER_RECORD) * self.fragment / (self.fragment + PER_RECORD))
     }
 
     /// Plaintext can be sealed.
@@ -255,7 +271,8 @@ impl Tls {
     }
 
     fn write(&mut self, what: What<'_>, pool: &mut BufferPool) -> Option<Buffer> {
-        let mut buffer = pool.take(what.len() + OVERHEAD);
+        let records = what.len().div_ceil(self.fragment);
+        let mut buffer = pool.take(what.len() + records * PER_RECORD + BESIDES);
         let incoming = self.incoming.as_mut().map_or(&mut [][..], Buffer::bytes_mut);
         let written = match &mut self.conn {
             Conn::Server(conn) => write(conn, incoming, what, &mut buffer),

@@ -105,6 +105,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             cork: Cork::default(),
             notes: VecDeque::new(),
             births: Vec::new(),
+            unmade: Vec::new(),
             run_queue: VecDeque::new(),
             later: Later::default(),
             flights_left: FLIGHTS,
@@ -135,11 +136,16 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Waits for at most `max_wait` (`None`: for as long as it takes), and does what is to be done. See the module page for the order.
     pub fn turn(&mut self, max_wait: Option<Duration>) -> io::Result<Turn> {
-        let wait = match self.next() {
+        // The wait counts from when the clock was last read; since then the program around us may have taken time for itself.
+        let most = max_wait.map(|max| match max.is_zero() {
+            true => max,
+            false => max.saturating_add(self.net.clock().since(self.net.now())),
+        });
+        let wait = match self.wish(self.core.now, self.net.now()) {
             Turn::Finished => return Ok(Turn::Finished),
             Turn::Now => Some(Duration::ZERO),
-            Turn::After(due) => Some(max_wait.map_or(due, |max| max.min(due))),
-            Turn::Idle => max_wait,
+            Turn::After(due) => Some(most.map_or(due, |most| most.min(due))),
+            Turn::Idle => most,
         };
         self.net.wait(wait, &mut self.events)?;
         self.core.now = self.net.now();
@@ -157,7 +163,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         self.app.on_turn(&mut cx);
         self.deliver_births();
-        Ok(self.next())
+        Ok(self.wish(self.core.now, self.core.now))
     }
 
     /// Turns until drained or stopped.
@@ -166,8 +172,19 @@ impl<A: App, N: Net> Reactor<A, N> {
         Ok(())
     }
 
-    /// When it wants to run again.
+    /// When it wants to run again, as of now.
     pub fn next(&self) -> Turn {
+        let now = self.net.clock().max(self.core.now);
+        self.wish(now, now)
+    }
+
+    /// The clock between turns: what a program sets or asks for then counts from when it does.
+    pub(super) fn catch_up(&mut self) {
+        self.core.now = self.core.now.max(self.net.clock());
+    }
+
+    /// When it wants to run again if it is `now`, counted from `since`.
+    fn wish(&self, now: Millis, since: Millis) -> Turn {
         if self.stopped || self.core.draining && self.core.ports.is_empty() {
             return Turn::Finished;
         }
@@ -177,8 +194,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         let wakes = [core.wheel.next_wake(), core.later.due(), self.next_accept(), self.drain_until];
         match wakes.into_iter().flatten().min() {
-            Some(at) if at <= core.now => Turn::Now,
-            Some(at) => Turn::After(at.since(core.now)),
+            Some(at) if at <= now => Turn::Now,
+            Some(at) => Turn::After(at.since(since)),
             None => Turn::Idle,
         }
     }
@@ -200,6 +217,7 @@ impl<A: App, N: Net> Reactor<A, N> {
 
     /// Lets the program speak to its sessions, between turns.
     pub fn with_app<T>(&mut self, f: impl FnOnce(&mut A, &mut AppCx<'_, A>) -> T) -> T {
+        self.catch_up();
         let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
         let out = f(&mut self.app, &mut cx);
         self.deliver_births();
@@ -221,7 +239,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         &mut self.core.settings
     }
 
-    /// The clock, as it was read in the last turn.
+    /// The clock, as it was last read: in the last turn, or by a call since.
     pub fn now(&self) -> Millis {
         self.core.now
     }
@@ -407,9 +425,11 @@ impl<A: App, N: Net> Reactor<A, N> {
         for (token, port) in core.ports.iter() {
             let index = token.index();
             assert!(self.sessions[index].is_some(), "{token}: a slot in use has a session");
+            let unmade = core.unmade.iter().filter(|(unmade, _)| *unmade == token).count();
+            assert!(unmade == 0 || unmade == 1 && port.phase == Phase::Connecting, "{token}: told once");
             assert_eq!(
                 self.streams[index].is_some(),
-                port.phase != Phase::Detached,
+                port.phase != Phase::Detached && unmade == 0,
                 "{token}: streams follow phases"
             );
             let nearest = port.nearest(&core.settings);
@@ -442,6 +462,14 @@ impl<A: App, N: Net> Reactor<A, N> {
             assert_eq!(core.pool.lent(), 0, "no buffer outlives its connection");
             assert_eq!(core.sessions_hold, 0, "what a session held ends with it");
         }
+    }
+}
+
+/// Its connections end with it: other reactors that share its limit may have their places.
+impl<A: App, N: Net> Drop for Reactor<A, N> {
+    fn drop(&mut self) {
+        let counted = self.core.ports.iter().filter(|(_, port)| port.flags.has(Flags::COUNTED));
+        counted.for_each(|_| self.gauge.leave());
     }
 }
 

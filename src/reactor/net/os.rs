@@ -90,17 +90,14 @@ impl OsNet {
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
         let events = Events::with_capacity(EVENTS);
+        let start = Instant::now();
         let alarm = Alarm::new()?;
         poll.registry().register(&mut SourceFd(&alarm.fd.as_raw_fd()), ALARM, Interest::READABLE)?;
-        Ok(OsNet { poll, events, waker, alarm, start: Instant::now(), now: Millis(0) })
+        Ok(OsNet { poll, events, waker, alarm, start, now: Millis(0) })
     }
 
     fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
         self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), to_mio(token), interest)
-    }
-
-    fn read_clock(&mut self) {
-        self.now = Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 }
 
@@ -134,12 +131,18 @@ impl Net for OsNet {
         self.now
     }
 
+    fn clock(&self) -> Millis {
+        Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<(Token, Ready)>) -> io::Result<()> {
         let mut timeout = match timeout {
             Some(wait) if wait > SHORT => {
-                self.alarm.set(self.now, wait)?;
+                self.alarm.set(self.now.after(wait))?;
                 None
             }
+            // Part of it may be over: the program around us took time for itself.
+            Some(wait) if !wait.is_zero() => Some(wait.saturating_sub(self.clock().since(self.now))),
             other => other,
         };
         let mut outcome = Ok(());
@@ -168,7 +171,7 @@ impl Net for OsNet {
             }
             timeout = Some(Duration::ZERO);
         }
-        self.read_clock();
+        self.now = self.clock();
         outcome
     }
 

@@ -130,6 +130,10 @@ impl<const S: bool> Net for SimNet<S> {
         Millis(self.world.now)
     }
 
+    fn clock(&self) -> Millis {
+        Millis(self.world.now + self.world.passed)
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<(Token, Ready)>) -> io::Result<()> {
         self.world.wait(timeout.map(|wait| Millis(0).after(wait).0), out)
     }

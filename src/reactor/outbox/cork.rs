@@ -7,6 +7,8 @@ use std::ops::Range;
 
 /// From this length on, what goes back as it came is not copied.
 pub(super) const LENT: usize = 4096;
+/// Up to this length a piece that must wait is copied: each that is not needs a place of its own, and a buffer for what follows it.
+const COPIED: usize = 1024;
 /// The longest head of what goes back as it came.
 const HEAD: usize = 16;
 
@@ -160,7 +162,10 @@ impl Cork {
             let skip = (sent as u64).min(part.len());
             part.skip(skip);
             sent -= skip as usize;
-            outbox.push(part);
+            match part.bytes() {
+                Some(bytes) if bytes.len() <= COPIED => outbox.push_bytes(bytes, pool),
+                Some(_) | None => outbox.push(part),
+            }
         }
         let run = &self.bytes[from..];
         outbox.push_bytes(&run[sent.min(run.len())..], pool);

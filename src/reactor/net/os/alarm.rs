@@ -5,37 +5,40 @@
 //! timeout. Measured with 16 requests in flight on 64 connections: see the README's figures.
 
 use crate::reactor::token::Millis;
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use rustix::time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 /// A timer that makes epoll report it.
 #[derive(Debug)]
 pub(super) struct Alarm {
     pub fd: OwnedFd,
+    /// The kernel's clock when ours stood at 0, or a moment later: it never fires too early.
+    start: Timespec,
     /// When it fires, if it is set.
     set_for: Option<Millis>,
 }
 
 impl Alarm {
+    /// One whose time begins now.
     pub fn new() -> io::Result<Alarm> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        Ok(Alarm { fd: rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?, set_for: None })
+        let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        Ok(Alarm { fd, start: rustix::time::clock_gettime(ClockId::Monotonic), set_for: None })
     }
 
-    /// Makes sure that it fires `wait` after `now`, or before.
-    pub fn set(&mut self, now: Millis, wait: Duration) -> io::Result<()> {
-        let at = now.after(wait);
+    /// Makes sure that it fires then, or before.
+    pub fn set(&mut self, at: Millis) -> io::Result<()> {
         if self.set_for.is_some_and(|set| set <= at) {
             return Ok(());
         }
-        let value = Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(wait.subsec_nanos()),
+        let since = Timespec {
+            tv_sec: i64::try_from(at.0 / 1000).unwrap_or(i64::MAX),
+            tv_nsec: (at.0 % 1000 * 1_000_000) as i64,
         };
+        let value = self.start.checked_add(since).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        rustix::time::timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &once)?;
+        rustix::time::timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)?;
         self.set_for = Some(at);
         Ok(())
     }

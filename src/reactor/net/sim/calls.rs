@@ -138,7 +138,10 @@ impl World {
         let there = conn.unread();
         if there.is_empty() {
             return match conn.read_fault {
-                Some(fault) => Io::Fault(fault),
+                Some(fault) => {
+                    conn.told();
+                    Io::Fault(fault)
+                }
                 None if conn.fin => Io::Eof,
                 None => Io::WouldBlock,
             };
@@ -173,6 +176,7 @@ impl World {
             conn.write_fault = Some(fault);
         }
         if let Some(fault) = conn.write_fault {
+            conn.told();
             return Err(Io::Fault(fault));
         }
         if conn.stage != Stage::Up {
@@ -259,6 +263,7 @@ impl World {
         self.calls.shutdowns += 1;
         let conn = &mut self.conns[id.0 as usize];
         if let Some(fault) = conn.write_fault {
+            conn.told();
             return Io::Fault(fault);
         }
         assert!(!conn.fin_sent, "FIN is sent once");

@@ -31,6 +31,8 @@ pub(super) struct Conn {
     pub fin: bool,
     pub read_fault: Option<Fault>,
     pub write_fault: Option<Fault>,
+    /// The peer has reset it: the first call that finds out is told, later ones find an end of file and a broken pipe.
+    pub reset: bool,
     pub fail_after: Option<(u64, Fault)>,
     /// How many more bytes the peer takes.
     pub window: u64,
@@ -70,6 +72,7 @@ impl Conn {
             fin: false,
             read_fault: None,
             write_fault: None,
+            reset: false,
             fail_after: None,
             window: u64::MAX,
             full: false,
@@ -106,6 +109,13 @@ impl Conn {
     pub fn readable(&self, now: u64) -> bool {
         let something = !self.unread().is_empty() || self.fin || self.read_fault.is_some();
         something && self.read_blocked <= now && self.stage == Stage::Up
+    }
+
+    /// The reset has been told.
+    pub fn told(&mut self) {
+        if std::mem::take(&mut self.reset) {
+            (self.fin, self.read_fault, self.write_fault) = (true, None, Some(Fault::BrokenPipe));
+        }
     }
 
     /// How many bytes it would take now.

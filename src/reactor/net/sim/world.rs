@@ -46,6 +46,8 @@ pub(super) struct Listening {
 #[derive(Debug)]
 pub struct World {
     pub(super) now: u64,
+    /// What has gone by since, in the program around the reactor.
+    pub(super) passed: u64,
     pub(super) random: Random,
     pub(super) entropy: Random,
     /// What the world does to be difficult.
@@ -76,6 +78,7 @@ impl World {
     pub(super) fn new(seed: u64, short_read_drains: bool) -> World {
         World {
             now: START,
+            passed: 0,
             random: Random::new(seed),
             entropy: Random::new(!seed),
             chaos: Chaos::NONE,
@@ -233,6 +236,7 @@ impl World {
     pub(super) fn wait(&mut self, timeout_ms: Option<u64>, out: &mut Vec<(Token, Ready)>) -> io::Result<()> {
         self.calls.waits += 1;
         let deadline = timeout_ms.map_or(u64::MAX, |ms| self.now.saturating_add(ms));
+        self.now += std::mem::take(&mut self.passed);
         loop {
             while self.next_due().is_some_and(|at| at <= self.now) {
                 if !self.ready.is_empty() && self.random.chance(self.chaos.mid_turn) {
@@ -421,6 +425,10 @@ impl World {
         }
         if conn.closed.is_some() {
             conn.cut = true;
+            // Whoever writes to what is closed gets a reset.
+            if let Some(other) = conn.other {
+                self.deliver_fault(other, Fault::Reset);
+            }
             return;
         }
         conn.inbound.extend_from_slice(bytes);
@@ -436,6 +444,7 @@ impl World {
         let conn = &mut self.conns[id.0 as usize];
         conn.read_fault = Some(fault);
         conn.write_fault = Some(fault);
+        conn.reset = fault == Fault::Reset;
         self.edge(id, Ready::READABLE.with(Ready::WRITABLE).with(Ready::HANGUP));
     }
 
