@@ -1,5 +1,6 @@
 //! Tests of the whole of `config`: every setting in every layer, the golden errors, the example file.
 
+mod disk;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -327,59 +328,6 @@ fn host_and_port_beside_listeners_are_a_warning() {
         loaded.warnings[0].to_string(),
         "evenkeel.toml:2:8: server.port: not used, because there is a [[listener]]"
     );
-}
-
-// ---- the disk
-
-#[test]
-fn a_folder_or_certificate_that_is_not_there_is_told_with_its_place() {
-    let text = "[tls]\nenable = true\ncert = \"/nonexistent/c\"\nkey = \"/nonexistent/k\"\n\
-                [[route]]\nfiles = \"/nonexistent/www\"";
-    let errors: Vec<String> = read(text).unwrap().check_disk().iter().map(Error::to_string).collect();
-    assert_eq!(
-        errors,
-        [
-            "evenkeel.toml:6:9: route[0].files: there is no folder \"/nonexistent/www\"; create it or name another",
-            "evenkeel.toml:3:8: tls.cert: there is no file \"/nonexistent/c\"; create it or name another",
-            "evenkeel.toml:4:7: tls.key: there is no file \"/nonexistent/k\"; create it or name another",
-        ]
-    );
-}
-
-#[test]
-fn a_page_for_errors_that_cannot_be_used_is_told_before_starting_finds_it() {
-    let folder = std::env::temp_dir().join(format!("evenkeel-config-pages-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("404.html"), vec![b'x'; (64 << 10) + 1]).unwrap();
-    let loaded = read(&format!("[server]\nerror_pages = {folder:?}")).unwrap();
-    let errors: Vec<String> = loaded.check_disk().iter().map(Error::to_string).collect();
-    let page = folder.join("404.html");
-    let expected = format!("evenkeel.toml:2:15: server.error_pages: {}: longer than 64 KiB", page.display());
-    std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(errors, [expected]);
-}
-
-#[test]
-fn a_file_or_socket_that_could_not_be_made_is_told_with_its_place() {
-    let text = "[server]\nadmin_socket = \"/nonexistent/a\"\n[log]\naccess_path = \"/nonexistent/b\"\n\
-                [[listener]]\naddress = \"unix:/nonexistent/c\"\n\
-                [[tcp]]\nhandler = \"echo\"\nlisten = \"unix:/\"";
-    let wrong = |text: &str| -> Vec<String> {
-        read(text).unwrap().check_disk().iter().map(Error::to_string).collect()
-    };
-    let lacking = "there is no folder \"/nonexistent\"; create it or name another";
-    assert_eq!(
-        wrong(text),
-        [
-            format!("evenkeel.toml:2:16: server.admin_socket: {lacking}"),
-            format!("evenkeel.toml:4:15: log.access_path: {lacking}"),
-            format!("evenkeel.toml:6:11: listener[0].address: {lacking}"),
-            "evenkeel.toml:9:10: tcp[0].listen: \"/\" is a folder; name a file in it".to_owned(),
-        ]
-    );
-    let fine = "[log]\naccess_path = \"/dev/stdout\"\n[[listener]]\naddress = \"unix:not-there-yet\"";
-    assert_eq!(wrong(fine), [""; 0]);
-    assert_eq!(wrong("[log]\naccess = \"off\"\naccess_path = \"/nonexistent/b\""), [""; 0], "not opened");
 }
 
 // ---- golden errors
