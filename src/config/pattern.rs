@@ -1,9 +1,12 @@
 //! The small languages inside strings: addresses, host and path patterns, redirect targets; read and shown.
 
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use super::error::{Reason, shown};
 use super::value::host as ip;
+use crate::http::MAX_PARAMS;
+use crate::http::router::MAX_SEGMENTS;
 use crate::server::settings::{
     Address, HostPattern, PathPart, PathPattern, Template, TemplatePart, UpstreamAddress,
 };
@@ -73,7 +76,7 @@ fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-/// `example.org`, `*.example.org`, an IP address, or `*` for any.
+/// `example.org`, `*.example.org`, an IP address (IPv6 in brackets, as it stands in a request), or `*` for any.
 pub(super) fn host(text: &str) -> Result<HostPattern, Reason> {
     let lower = text.to_ascii_lowercase();
     let lower = lower.strip_suffix('.').filter(|name| *name != "*").unwrap_or(&lower);
@@ -81,13 +84,24 @@ pub(super) fn host(text: &str) -> Result<HostPattern, Reason> {
         _ if lower == "*" => Ok(HostPattern::Any),
         Some(below) if is_host_name(below) => Ok(HostPattern::Below(below.into())),
         None if is_host_name(lower) => Ok(HostPattern::Exact(lower.into())),
-        None if lower.starts_with('[') && ip(lower).is_some() => Ok(HostPattern::Exact(lower.into())),
+        None if is_bracketed(lower) => Ok(HostPattern::Exact(lower.into())),
+        _ if lower.starts_with('[') => {
+            let expected =
+                "an IPv6 address in brackets such as \"[::1]\", without port, or a host without them";
+            Err(bad(text, expected))
+        }
         _ if !text.is_ascii() => Err(bad(text, "the host in its ASCII form (xn--...)")),
         _ => Err(bad(
             text,
             "a host such as \"example.org\" or \"*.example.org\", without scheme, port or path",
         )),
     }
+}
+
+/// Only IPv6 addresses have brackets (RFC 3986, 3.2.2).
+fn is_bracketed(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
 /// As it stands in a file; `None` for any host.
@@ -130,6 +144,13 @@ pub(super) fn path(text: &str) -> Result<PathPattern, Reason> {
     }
     if tail && text.ends_with("//*") {
         return Err(bad(text, "no empty segments (\"//\")"));
+    }
+    if parts.len() > MAX_SEGMENTS {
+        return Err(bad(text, &format!("at most {MAX_SEGMENTS} segments")));
+    }
+    let names = parts.iter().filter(|part| matches!(part, PathPart::Param(_))).count();
+    if names + usize::from(tail) > MAX_PARAMS {
+        return Err(bad(text, &format!("at most {MAX_PARAMS} names in braces, \"*\" counted as one")));
     }
     Ok(PathPattern { parts: parts.into(), rest: tail })
 }
@@ -201,6 +222,9 @@ pub(super) fn template(text: &str) -> Result<Template, Reason> {
         let what = format!("visible ASCII only: percent-encode {}", shown(&c.to_string()));
         return Err(bad(text, &what));
     }
+    if text.split_once('#').is_some_and(|(_, fragment)| fragment.contains(['{', '}'])) {
+        return Err(bad(text, "no names behind \"#\""));
+    }
     let mut parts = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -252,6 +276,9 @@ pub(super) fn show_template(template: &Template) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Redirect;
+    use crate::http::router::Router;
+    use proptest::prelude::*;
 
     fn here(path: &Path) -> PathBuf {
         path.to_path_buf()
@@ -280,7 +307,21 @@ mod tests {
         assert_eq!(host("*.example.org").unwrap(), HostPattern::Below("example.org".into()));
         assert_eq!(host("*").unwrap(), HostPattern::Any);
         assert!(host("[::1]").is_ok());
-        for text in ["", "a b", "example.org:80", "http://a", "*.*.a", "a..b", "ü.de", "*.", "."] {
+        for text in [
+            "",
+            "a b",
+            "example.org:80",
+            "http://a",
+            "*.*.a",
+            "a..b",
+            "ü.de",
+            "*.",
+            ".",
+            "[::1",
+            "[::1]:80",
+            "[127.0.0.1]",
+            "[localhost]",
+        ] {
             assert!(host(text).is_err(), "{text:?}");
         }
     }
@@ -315,9 +356,20 @@ mod tests {
         for text in ["/new/{rest}", "https://{host}{path}", "/a/{b}/c", "{path}x", "http://a/?q={b}"] {
             assert_eq!(show_template(&template(text).unwrap()), text);
         }
-        for text in
-            ["", "new", "/a b", "/a\r\nx: y", "/{", "/}", "/{}", "/{a", "/{a{b}}", "/é", "javascript:1"]
-        {
+        for text in [
+            "",
+            "new",
+            "/a b",
+            "/a\r\nx: y",
+            "/{",
+            "/}",
+            "/{}",
+            "/{a",
+            "/{a{b}}",
+            "/é",
+            "javascript:1",
+            "/#{a}",
+        ] {
             assert!(template(text).is_err(), "{text:?}");
         }
     }
@@ -328,5 +380,65 @@ mod tests {
         assert_eq!(unknown_name(&target, &path("/x/{a}/*").unwrap()), None);
         assert_eq!(unknown_name(&target, &path("/x/{a}").unwrap()), Some("rest".to_owned()));
         assert_eq!(unknown_name(&target, &path("/x/{b}/*").unwrap()), Some("a".to_owned()));
+    }
+
+    /// Texts made of what these languages are made of.
+    fn pieces() -> impl Strategy<Value = String> {
+        let words = vec![
+            "/",
+            "/",
+            "/",
+            "*",
+            "{a}",
+            "{b}",
+            "{c}",
+            "{rest}",
+            "{path}",
+            "a",
+            "B",
+            ".",
+            "..",
+            "#",
+            "?",
+            "%",
+            "[",
+            "]",
+            "::",
+            "1",
+            "127.0.0.1",
+            "localhost",
+            "*.",
+            "-",
+            "_",
+            "é",
+            "\\",
+            "\u{80}",
+            " ",
+            "http://",
+            "",
+        ];
+        prop::collection::vec(prop::sample::select(words), 0..24).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_good_here_the_router_and_the_redirect_take(text in pieces(), names in 0..12, deep in 0..40usize) {
+            let deep = "/x".repeat(deep);
+            let names: String = (0..names).map(|i| format!("/{{n{i}}}")).collect();
+            for text in [text.clone(), names.clone() + &text, names + "/*", deep.clone() + &text, deep + "/*"] {
+                if let Ok(path) = path(&text) {
+                    let added = Router::new().add(None, &[], &show_path(&path), ());
+                    prop_assert!(added.is_ok(), "{text:?}: {added:?}");
+                }
+                if let Ok(template) = template(&text) {
+                    let made = Redirect::new(&show_template(&template), 302);
+                    prop_assert!(made.is_ok(), "{text:?}: {made:?}");
+                }
+                if let Ok(host) = host(&text) {
+                    let added = Router::new().add(show_host(&host).as_deref(), &[], "/", ());
+                    prop_assert!(added.is_ok(), "{text:?}: {added:?}");
+                }
+            }
+        }
     }
 }
