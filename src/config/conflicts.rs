@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::build::Building;
 use super::error::{Origin, Reason};
-use super::pattern::{shape, show_host, show_path};
+use super::pattern::{fits_socket, shape, show_host, show_path};
 use super::routes::served;
 use super::suggest::nearest;
 use crate::server::settings::{Action, Address, HostPattern, Route, TcpHandler};
@@ -13,6 +13,7 @@ use crate::server::settings::{Action, Address, HostPattern, Route, TcpHandler};
 /// Looks for all of them. Called when everything has been read.
 pub(super) fn find(b: &mut Building<'_>) {
     listeners(b);
+    admin_socket(b);
     tls(b);
     routes(b);
     upstreams(b);
@@ -68,6 +69,15 @@ fn listeners(b: &mut Building<'_>) {
                 b.warn(place, key, "not used, because there is a [[listener]]".to_owned());
             }
         }
+    }
+}
+
+/// A path that no socket can have. Only here is it known what a relative one was joined to.
+fn admin_socket(b: &mut Building<'_>) {
+    let key = "server.admin_socket";
+    let path = b.config.server.admin_socket.as_deref();
+    if let Some(Err(reason)) = path.map(|path| fits_socket(&path.to_string_lossy(), path)) {
+        b.wrong(b.origin(key), key, reason);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Whether what a configuration names on disk is there and can be read: what starting would find out.
 
-use std::fs::{metadata, read_dir};
+use std::fs::{metadata, read_dir, symlink_metadata};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Origin, Reason};
@@ -51,9 +52,9 @@ impl Loaded {
         let Config { server, log, listeners, tcp, .. } = &self.config;
         let scalar = |key: &str| (self.origin(key), key.to_owned());
         let of = |origins: &ItemOrigins, key| (origins.of(key), format!("{}.{key}", origins.name));
-        let socket = server.admin_socket.iter().map(|path| (path, scalar("server.admin_socket")));
+        let admin = server.admin_socket.iter().map(|path| (path, scalar("server.admin_socket")));
         let log = log.access_path.iter().filter(|_| log.access != AccessFormat::Off);
-        let log = log.map(|path| (path, scalar("log.access_path")));
+        let log = log.map(|path| (Made::Log, (path, scalar("log.access_path"))));
         let listeners =
             listeners.iter().zip(&self.listeners).map(|(one, at)| (&one.address, of(at, "address")));
         let tcp = tcp.iter().zip(&self.tcp).map(|(one, at)| (&one.listen, of(at, "listen")));
@@ -61,10 +62,11 @@ impl Loaded {
             Address::Unix(path) => Some((path, said)),
             Address::Tcp(_) => None,
         });
-        let wrong = |(path, (place, key)): (&PathBuf, (Origin, String))| {
-            Some(Error { place, key, reason: unmakeable(path)? })
+        let socket = |named| (Made::Socket, named);
+        let wrong = |(made, (path, (place, key))): (Made, (&PathBuf, (Origin, String)))| {
+            Some(Error { place, key, reason: unmakeable(path, made)? })
         };
-        socket.chain(log).chain(sockets).filter_map(wrong).collect()
+        admin.map(socket).chain(log).chain(sockets.map(socket)).filter_map(wrong).collect()
     }
 
     /// Everything that is wrong with certificates and keys, each with the place that named it.
@@ -94,13 +96,28 @@ impl Loaded {
     }
 }
 
-/// Why no file can be made or written to there, as far as it can be told without trying.
-fn unmakeable(path: &Path) -> Option<Reason> {
-    match metadata(path) {
-        Ok(found) if found.is_dir() => {
-            let what =
-                format!("{} is a folder; name a file in it", super::error::shown(&path.to_string_lossy()));
-            Some(Reason::Unusable { denied: false, what })
+/// What a configuration has made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// A file that is appended to.
+    Log,
+    /// The file of a listening socket.
+    Socket,
+}
+
+/// Why it cannot be made or written to there, as far as it can be told without trying.
+fn unmakeable(path: &Path, made: Made) -> Option<Reason> {
+    let shown = super::error::shown(&path.to_string_lossy());
+    let unusable = |what| Some(Reason::Unusable { denied: false, what });
+    // A log is opened through a link; a socket is not made through one.
+    let found = match made {
+        Made::Log => metadata(path),
+        Made::Socket => symlink_metadata(path),
+    };
+    match found {
+        Ok(found) if found.is_dir() => unusable(format!("{shown} is a folder; name a file in it")),
+        Ok(found) if made == Made::Socket && !found.file_type().is_socket() => {
+            unusable(format!("{shown} is there and is no socket; move it away or name another"))
         }
         Ok(_) => None,
         Err(_) => {

@@ -43,10 +43,16 @@ fn unix(text: &str, path: &str, join: impl Fn(&Path) -> PathBuf) -> Result<PathB
         return Err(bad(text, "a path after \"unix:\""));
     }
     let path = join(Path::new(path));
-    if path.as_os_str().len() > UNIX_PATH_MAX {
-        return Err(bad(text, "a path of at most 107 bytes, which is what the system takes for a socket"));
-    }
+    fits_socket(text, &path)?;
     Ok(path)
+}
+
+/// Whether the system takes the path for a socket; `found`: how it was written.
+pub(super) fn fits_socket(found: &str, path: &Path) -> Result<(), Reason> {
+    match path.as_os_str().len() > UNIX_PATH_MAX {
+        true => Err(bad(found, "a path of at most 107 bytes, which is what the system takes for a socket")),
+        false => Ok(()),
+    }
 }
 
 /// The same for a server behind us, which may also be a host name with port.

@@ -52,3 +52,46 @@ fn a_file_or_socket_that_could_not_be_made_is_told_with_its_place() {
     assert_eq!(wrong(fine), [""; 0]);
     assert_eq!(wrong("[log]\naccess = \"off\"\naccess_path = \"/nonexistent/b\""), [""; 0], "not opened");
 }
+
+/// A folder that goes with the test.
+struct Scrap(PathBuf);
+
+impl Scrap {
+    fn new(name: &str) -> Scrap {
+        let path = std::env::temp_dir().join(format!("evenkeel-config-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Scrap(path)
+    }
+}
+
+impl Drop for Scrap {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn what_is_no_socket_where_a_socket_is_to_be_is_told_with_its_place() {
+    let scrap = Scrap::new("sockets");
+    let at = |name: &str| scrap.0.join(name).display().to_string();
+    std::fs::write(at("file"), "").unwrap();
+    let _answering = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    std::os::unix::fs::symlink(at("socket"), at("link")).unwrap();
+    let text = format!(
+        "[server]\nadmin_socket = \"{0}\"\n[log]\naccess_path = \"{0}\"\n[[listener]]\naddress = \"unix:{1}\"\n\
+         [[listener]]\naddress = \"unix:{2}\"\n[[tcp]]\nhandler = \"echo\"\nlisten = \"unix:{0}x\"",
+        at("file"),
+        at("link"),
+        at("socket"),
+    );
+    let loaded = read(&text).unwrap();
+    let errors: Vec<String> = loaded.check_disk().iter().map(Error::to_string).collect();
+    let wrong = "is there and is no socket; move it away or name another";
+    assert_eq!(
+        errors,
+        [
+            format!("evenkeel.toml:2:16: server.admin_socket: {:?} {wrong}", at("file")),
+            format!("evenkeel.toml:6:11: listener[0].address: {:?} {wrong}", at("link")),
+        ]
+    );
+}
