@@ -300,26 +300,64 @@ fn whoever_finds_a_port_taken_is_told_which_setting_says_another() {
     }
 }
 
+/// The program as a user who may do nothing, and the copy of it that this one runs: root, who may do anything, has to become
+/// somebody else, who may not go where the program is.
+fn unprivileged(name: &str) -> (Command, Scrap) {
+    use std::os::unix::process::CommandExt;
+    let copy = Scrap(std::env::temp_dir().join(format!("evenkeel-e2e-{}-{name}-copy", std::process::id())));
+    // By another process: one of ours might be started meanwhile and keep the copy open for writing.
+    let made = Command::new("cp").arg(env!("CARGO_BIN_EXE_evenkeel")).arg(&copy.0).status();
+    assert!(made.unwrap().success());
+    let mut command = Command::new(&copy.0);
+    command.current_dir("/").env_clear();
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    (command, copy)
+}
+
 #[test]
 fn a_port_that_is_not_permitted_is_one_line_and_exit_code_77() {
     let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
     if first.trim().parse::<u32>().unwrap_or(1024) <= 80 {
         return;
     }
-    // Root may do anything: it has to become somebody else first, who must be able to run a copy of the program.
-    let copy = std::env::temp_dir().join(format!("evenkeel-e2e-{}-copy", std::process::id()));
-    // By another process: one of ours might be started meanwhile and keep the copy open for writing.
-    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_evenkeel")).arg(&copy).status().unwrap().success());
-    let mut command = Command::new(&copy);
-    command.args(["--host", "127.0.0.1", "--port", "80"]).current_dir("/").env_clear();
-    if rustix::process::geteuid().is_root() {
-        use std::os::unix::process::CommandExt;
-        command.uid(65534).gid(65534);
-    }
+    let (mut command, _copy) = unprivileged("port");
+    command.args(["--host", "127.0.0.1", "--port", "80"]);
     let (code, text) = fail(&mut command);
-    std::fs::remove_file(copy).unwrap();
     assert_eq!((code, text.lines().count()), (Some(77), 1), "{text}");
     assert!(text.contains("not permitted") && text.contains("CAP_NET_BIND_SERVICE"), "{text}");
+}
+
+#[test]
+fn check_refuses_as_serve_does_where_a_log_or_a_socket_may_not_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let permit =
+        |path: &PathBuf, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let log = Scrap::new("may-not-be-written", "");
+    permit(&log.0, 0o444);
+    let folder = std::env::temp_dir().join(format!("evenkeel-e2e-{}-may-not-be-written", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    permit(&folder, 0o555);
+    let (log, inside) = (log.0.display(), folder.join("x"));
+    let off = "[metrics]\nenable = false\n[server]\nhost = \"127.0.0.1\"\nport = 0\n";
+    for (key, text) in [
+        ("log.access_path", format!("{off}[log]\naccess_path = \"{log}\"\n")),
+        ("log.access_path", format!("{off}[log]\naccess_path = {inside:?}\n")),
+        ("server.admin_socket", format!("{off}admin_socket = {inside:?}\n")),
+        ("listener[0].address", format!("{off}[[listener]]\naddress = \"unix:{}\"\n", inside.display())),
+    ] {
+        let file = Scrap::new("not-permitted", &text);
+        for command in ["check", "serve"] {
+            let (mut program, _copy) = unprivileged("disk");
+            let (code, said) = fail(program.arg(command).arg("-c").arg(&file.0));
+            let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+            assert_eq!((code, errors.len()), (Some(77), 1), "{command}: {text}{said}");
+            assert!(errors[0].contains(key) && errors[0].contains("may not write"), "{said}");
+        }
+    }
+    permit(&folder, 0o755);
+    std::fs::remove_dir(&folder).unwrap();
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
 use super::error::{Error, Origin, Reason};
 use super::{Config, ItemOrigins, Loaded};
 use crate::reactor::net::os::calendar;
@@ -119,16 +122,37 @@ fn unmakeable(path: &Path, made: Made) -> Option<Reason> {
         Ok(found) if made == Made::Socket && !found.file_type().is_socket() => {
             unusable(format!("{shown} is there and is no socket; move it away or name another"))
         }
-        Ok(_) => None,
+        // Our own, that of a server before us, or one that is handed over: then this user need not be able to make it.
+        Ok(_) if made == Made::Socket => None,
+        Ok(_) => unwritable("file", path, Access::WRITE_OK),
+        // A link to where nothing is yet: what is made is made there.
+        Err(_) if path.is_symlink() => None,
         Err(_) => {
-            let above = path.parent().filter(|above| !above.as_os_str().is_empty())?;
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            let above = above.unwrap_or(Path::new("."));
             match metadata(above) {
                 Ok(found) if !found.is_dir() => Some(folder(above, &io::ErrorKind::NotADirectory.into())),
-                Ok(_) => None,
+                Ok(_) => unwritable("folder", above, Access::WRITE_OK | Access::EXEC_OK),
                 Err(error) => Some(folder(above, &error)),
             }
         }
     }
+}
+
+/// Why the user who runs this may not do that with what is there.
+fn unwritable(kind: &str, path: &Path, access: Access) -> Option<Reason> {
+    let shown = super::error::shown(&path.to_string_lossy());
+    let (denied, what) = match accessat(CWD, path, access, AtFlags::EACCESS) {
+        Err(Errno::ACCESS) => {
+            (true, format!("this user may not write to the {kind} {shown}; change its mode or owner"))
+        }
+        Err(Errno::ROFS) => {
+            (false, format!("the {kind} {shown} is on a read-only file system; name another place"))
+        }
+        // Where the call itself is forbidden, nothing is known: that is no reason to refuse.
+        Ok(()) | Err(_) => return None,
+    };
+    Some(Reason::Unusable { denied, what })
 }
 
 fn folder(path: &Path, error: &io::Error) -> Reason {
