@@ -6,9 +6,11 @@
 //! 4. In the unprefixed ones times are milliseconds and sizes bytes (a unit is understood as well).
 //! 5. An `EVENKEEL_` name that means nothing is a warning, not an error: Kubernetes makes such names by itself for a
 //!    service called `evenkeel`.
+//! 6. For one called `server` or `evenkeel-metrics` it makes the name of a port, with the address of that service as value: it
+//!    counts as not set, with a warning.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::Path;
 
@@ -56,7 +58,7 @@ pub(super) fn apply(b: &mut Building<'_>, env: &dyn Env) {
     for setting in SETTINGS {
         let own = setting.variable();
         let in_file = format!("{own}_FILE");
-        let plain = set(env, &own);
+        let plain = given(b, setting, env, &own);
         match (plain, set(env, &in_file)) {
             (Some(_), Some(_)) => {
                 let what = format!("{own} is set as well; keep one of the two");
@@ -66,7 +68,7 @@ pub(super) fn apply(b: &mut Building<'_>, env: &dyn Env) {
             (None, Some(path)) => read_file(b, setting, &in_file, path),
             (None, None) => {
                 if let Some(name) = setting.contract
-                    && let Some(text) = set(env, name)
+                    && let Some(text) = given(b, setting, env, name)
                 {
                     read(b, setting, name, text, Bare::Millis);
                 }
@@ -79,6 +81,24 @@ pub(super) fn apply(b: &mut Building<'_>, env: &dyn Env) {
 /// A variable that is there and not empty.
 fn set(env: &dyn Env, name: &str) -> Option<OsString> {
     env.var(name).filter(|value| !value.is_empty())
+}
+
+/// The same of a variable that may not be meant as the setting: then that is a warning.
+fn given(b: &mut Building<'_>, setting: &Setting, env: &dyn Env, name: &str) -> Option<OsString> {
+    let text = set(env, name)?;
+    if setting.parts().1 == "port" && is_service_link(&text) {
+        let what = "not used: Kubernetes makes this variable for a service of that name, and does not with \
+                    enableServiceLinks: false in the pod's spec";
+        b.warn(Origin::Variable(name.into()), setting.key, what.to_owned());
+        return None;
+    }
+    Some(text)
+}
+
+/// The address of a service as Kubernetes writes it: `tcp://10.0.0.1:80`.
+fn is_service_link(text: &OsStr) -> bool {
+    let text = text.as_encoded_bytes();
+    [&b"tcp://"[..], b"udp://", b"sctp://"].iter().any(|scheme| text.starts_with(scheme))
 }
 
 fn read(b: &mut Building<'_>, setting: &'static Setting, name: &str, text: OsString, bare: Bare) {

@@ -222,6 +222,34 @@ fn an_empty_variable_counts_as_not_set_and_ours_silences_the_unprefixed_one() {
 }
 
 #[test]
+fn variables_that_kubernetes_makes_for_services_are_no_ports_and_are_warned_of() {
+    let file = source("[server]\nport = 81\n[metrics]\nport = 91");
+    for (name, key) in [
+        ("EVENKEEL_SERVER_PORT", "server.port"),
+        ("SERVER_PORT", "server.port"),
+        ("EVENKEEL_METRICS_PORT", "metrics.port"),
+        ("METRICS_PORT", "metrics.port"),
+    ] {
+        for scheme in ["tcp", "udp", "sctp"] {
+            let env = vars(&[(name, &format!("{scheme}://[fd00::1]:9090"))]);
+            let loaded =
+                load(Some(&file), &env, &Flags::default()).unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!((loaded.config.server.port, loaded.config.metrics.port), (81, 91));
+            let warnings: Vec<String> = loaded.warnings.iter().map(Error::to_string).collect();
+            let what = "not used: Kubernetes makes this variable for a service of that name, and does not with \
+                        enableServiceLinks: false in the pod's spec";
+            assert_eq!(warnings, [format!("{name}: {key}: {what}")]);
+            assert!(!load(None, &env, &Flags::default()).unwrap().config.metrics.port_was_set);
+        }
+    }
+    let env = vars(&[("EVENKEEL_SERVER_PORT", "tcp://10.0.0.1:80"), ("SERVER_PORT", "82")]);
+    assert_eq!(load(Some(&file), &env, &Flags::default()).unwrap().config.server.port, 82);
+    let env = vars(&[("SERVER_HOST", "tcp://10.0.0.1:80")]);
+    assert!(load(None, &env, &Flags::default()).is_err(), "no port");
+    assert!(load(None, &vars(&[("SERVER_PORT", "http://a")]), &Flags::default()).is_err(), "no such link");
+}
+
+#[test]
 fn the_metrics_port_counts_as_set_in_whatever_layer_it_is() {
     let set = |text: &str, env: &Vars| {
         load(Some(&source(text)), env, &Flags::default()).unwrap().config.metrics.port_was_set
