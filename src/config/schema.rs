@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::value::{Kind, Value};
+use crate::guard::memory;
 use crate::server::settings::{AccessFormat, Balance, Config, SlowConsumer, TlsVersion};
 
 /// One scalar setting.
@@ -120,7 +121,7 @@ macro_rules! held_number {
             fn held(&self, kind: Kind) -> Value {
                 let number = u64::try_from(*self).unwrap_or(u64::MAX);
                 match kind {
-                    Kind::Size(..) => Value::Size(number),
+                    Kind::Size(..) | Kind::SizeOrZero(..) => Value::Size(number),
                     Kind::Rate(_) => Value::Rate(number),
                     _ => Value::Whole(number),
                 }
@@ -242,7 +243,7 @@ settings! {
     limits.body_size: BODY;
     limits.body_rate: Kind::Rate(1 << 30);
     limits.send_rate: Kind::Rate(1 << 30);
-    limits.memory: Kind::Size(0, HUGE);
+    limits.memory: Kind::SizeOrZero(memory::LEAST, HUGE);
     limits.per_client_connections: Kind::Whole(0, 1 << 24);
     limits.requests_per_second: Kind::Whole(0, 1_000_000);
     limits.burst: Kind::Whole(0, 1_000_000);

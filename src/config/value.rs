@@ -25,6 +25,8 @@ pub enum Kind {
     Time(u64, u64),
     /// A size in a range of bytes.
     Size(u64, u64),
+    /// The same, or 0.
+    SizeOrZero(u64, u64),
     /// Bytes a second, up to so many.
     Rate(u64),
     /// An IP address, or `localhost`.
@@ -46,7 +48,7 @@ pub enum Value {
     Whole(u64),
     /// Of [`Kind::Time`].
     Time(Duration),
-    /// Of [`Kind::Size`].
+    /// Of [`Kind::Size`] and [`Kind::SizeOrZero`].
     Size(u64),
     /// Of [`Kind::Rate`].
     Rate(u64),
@@ -83,6 +85,7 @@ impl Kind {
             Kind::Whole(least, most) => format!("a whole number from {least} to {most}"),
             Kind::Time(..) => "a duration such as \"30s\", \"500ms\" or \"2m\"".to_owned(),
             Kind::Size(..) => "a size such as \"64KiB\" or \"4MiB\"".to_owned(),
+            Kind::SizeOrZero(least, _) => format!("0 or a size of at least \"{}\"", units::show_size(least)),
             Kind::Rate(_) => "a rate such as \"1KiB/s\"".to_owned(),
             Kind::Host => "an IP address such as \"127.0.0.1\" or \"::\"".to_owned(),
             Kind::Path(_) => "a path in quotes".to_owned(),
@@ -143,10 +146,12 @@ impl Kind {
                 Some(number) => self.whole_in_range(number),
                 None => Err(wrong()),
             },
-            (Kind::Size(..) | Kind::Rate(_), number @ DeValue::Integer(_)) => match integer(number) {
-                Some(number) => self.whole_in_range(number),
-                None => Err(wrong()),
-            },
+            (Kind::Size(..) | Kind::SizeOrZero(..) | Kind::Rate(_), number @ DeValue::Integer(_)) => {
+                match integer(number) {
+                    Some(number) => self.whole_in_range(number),
+                    None => Err(wrong()),
+                }
+            }
             (Kind::Networks, DeValue::Array(items)) => return self.read_networks(items),
             (Kind::Choice(words), DeValue::String(text)) => {
                 words.iter().find(|word| **word == text.as_ref()).map(|word| Value::Choice(word)).ok_or_else(
@@ -160,7 +165,12 @@ impl Kind {
                 )
             }
             (
-                Kind::Time(..) | Kind::Size(..) | Kind::Rate(_) | Kind::Host | Kind::Path(_),
+                Kind::Time(..)
+                | Kind::Size(..)
+                | Kind::SizeOrZero(..)
+                | Kind::Rate(_)
+                | Kind::Host
+                | Kind::Path(_),
                 DeValue::String(text),
             ) => self.read_string(text),
             _ => Err(wrong()),
@@ -184,7 +194,7 @@ impl Kind {
     fn read_string(self, text: &str) -> Result<Value, Reason> {
         let value = match self {
             Kind::Time(..) => units::duration(text).map(Value::Time),
-            Kind::Size(..) => units::size(text).map(Value::Size),
+            Kind::Size(..) | Kind::SizeOrZero(..) => units::size(text).map(Value::Size),
             Kind::Rate(_) => units::rate(text).map(Value::Rate),
             Kind::Host => host(text).map(Value::Host),
             Kind::Path(none) => {
@@ -205,7 +215,7 @@ impl Kind {
     fn whole_in_range(self, number: i128) -> Result<Value, Reason> {
         match u64::try_from(number) {
             Ok(number) => self.in_range(match self {
-                Kind::Size(..) => Value::Size(number),
+                Kind::Size(..) | Kind::SizeOrZero(..) => Value::Size(number),
                 Kind::Rate(_) => Value::Rate(number),
                 _ => Value::Whole(number),
             }),
@@ -219,6 +229,7 @@ impl Kind {
             (Kind::Whole(least, most), Value::Whole(n)) | (Kind::Size(least, most), Value::Size(n)) => {
                 (least..=most).contains(n)
             }
+            (Kind::SizeOrZero(least, most), Value::Size(n)) => *n == 0 || (least..=most).contains(n),
             (Kind::Time(least, most), Value::Time(time)) => {
                 (u128::from(least)..=u128::from(most)).contains(&time.as_millis())
             }
@@ -235,6 +246,9 @@ impl Kind {
                 (show(least), show(most))
             }
             Kind::Size(least, most) => (units::show_size(least), units::show_size(most)),
+            Kind::SizeOrZero(least, most) => {
+                (format!("0, or {}", units::show_size(least)), units::show_size(most))
+            }
             Kind::Rate(most) => ("0".to_owned(), units::show_rate(most)),
             Kind::Whole(least, most) => (least.to_string(), most.to_string()),
             Kind::Bool | Kind::Host | Kind::Path(_) | Kind::Networks | Kind::Choice(_) => Default::default(),

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// If nothing can be found out about the machine, in bytes.
 const UNKNOWN: u64 = 256 << 20;
-/// Never less, or nothing would be served.
-const LEAST: u64 = 1 << 20;
+/// The least budget that is of use, in bytes: with less, nothing would be served.
+pub const LEAST: u64 = 1 << 20;
 /// [`Pressure::Near`] begins at so many percent of the limit.
 const NEAR_PERCENT: u64 = 80;
 

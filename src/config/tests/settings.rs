@@ -159,9 +159,8 @@ fn every_setting_has_a_test_of_its_layers() {
 fn a_reload_notices_a_change_of_each_setting() {
     let other = |setting: &Setting| {
         let now = (setting.get)(&Config::default());
-        let texts =
-            ["1", "2", "1KiB", "1s", "true", "false", "127.0.0.9", "::1", "/a", "1.3", "debug", "json"];
-        let values = texts.iter().filter_map(|text| setting.kind.read_text(text, Bare::Refused).ok());
+        let texts = "1 2 1KiB 1MiB 1s true false 127.0.0.9 ::1 /a 1.3 debug json".split(' ');
+        let values = texts.filter_map(|text| setting.kind.read_text(text, Bare::Refused).ok());
         let networks = setting.kind.read_text("192.0.2.0/24", Bare::Refused).ok();
         values.chain(networks).find(|value| *value != now).unwrap_or_else(|| panic!("{}", setting.key))
     };
