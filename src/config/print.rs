@@ -3,8 +3,10 @@
 //! What is printed is itself a configuration that reads as the same values, but for the built-in welcome site, which no file can name:
 //! it stands as a comment. So does the metrics port that nobody set: written, it would count as set, and be in the way of what is at
 //! that port.
+//! Paths are absolute: the file may be put into any folder.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::Loaded;
 use super::build::ItemOrigins;
@@ -13,9 +15,9 @@ use super::pattern::{show_host, show_path, show_template};
 use super::routes::keys_of;
 use super::schema::{SECTIONS, SETTINGS, Words};
 use super::units::{show_duration, show_size};
-use super::value::{list, quote};
+use super::value::{Value, list, quote};
 use crate::server::settings::{
-    Action, Certificate, HealthCheck, Listener, Route, Tcp, TcpHandler, Upstream, UpstreamAddress,
+    Action, Address, Certificate, HealthCheck, Listener, Route, Tcp, TcpHandler, Upstream, UpstreamAddress,
     UpstreamServer, WebsocketKind,
 };
 
@@ -31,7 +33,11 @@ impl fmt::Display for Loaded {
         for (i, section) in SECTIONS.into_iter().enumerate() {
             writeln!(f, "{}[{section}]", if i > 0 { "\n" } else { "" })?;
             for setting in SETTINGS.iter().filter(|setting| setting.parts().0 == section) {
-                let text = (setting.get)(config).toml_text(setting.kind);
+                let value = match (setting.get)(config) {
+                    Value::Path(Some(path)) => Value::Path(Some(absolute(&path))),
+                    other => other,
+                };
+                let text = value.toml_text(setting.kind);
                 let key = match setting.key {
                     "metrics.port" if !config.metrics.port_was_set => "# port",
                     _ => setting.parts().1,
@@ -85,17 +91,37 @@ fn comment(origin: &Origin) -> String {
     origin.to_string().escape_debug().to_string()
 }
 
+/// As it is, where not even the working folder is known.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn show_file(path: &Path) -> String {
+    quote(&absolute(path).display().to_string())
+}
+
+fn show_address(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => quote(&address.to_string()),
+        Address::Unix(path) => quote(&show_socket(path)),
+    }
+}
+
+fn show_socket(path: &Path) -> String {
+    format!("unix:{}", absolute(path).display())
+}
+
 fn certificate(certificate: &Certificate) -> Vec<Pair> {
     vec![
         ("host", quote(&show_host(&certificate.host).unwrap_or_default())),
-        ("cert", quote(&certificate.cert.display().to_string())),
-        ("key", quote(&certificate.key.display().to_string())),
+        ("cert", show_file(&certificate.cert)),
+        ("key", show_file(&certificate.key)),
     ]
 }
 
 fn listener(listener: &Listener) -> Vec<Pair> {
     vec![
-        ("address", quote(&listener.address.to_string())),
+        ("address", show_address(&listener.address)),
         ("tls", listener.tls.to_string()),
         ("proxy_protocol", listener.proxy_protocol.to_string()),
     ]
@@ -114,7 +140,7 @@ fn route(route: &Route) -> Vec<Pair> {
     match &route.action {
         Action::Welcome => {}
         Action::Files(files) => pairs.extend([
-            (name, quote(&files.root.display().to_string())),
+            (name, show_file(&files.root)),
             ("listing", files.listing.to_string()),
             ("fallback", quote(files.fallback.as_deref().unwrap_or(""))),
             ("hidden", files.hidden.to_string()),
@@ -157,7 +183,7 @@ fn tcp(tcp: &Tcp) -> Vec<Pair> {
         TcpHandler::Lines => ("lines", None),
         TcpHandler::Proxy(upstream) => ("proxy", Some(("upstream", quote(upstream)))),
     };
-    let mut pairs = vec![("listen", quote(&tcp.listen.to_string())), ("handler", quote(handler))];
+    let mut pairs = vec![("listen", show_address(&tcp.listen)), ("handler", quote(handler))];
     pairs.extend(more);
     pairs.push(("idle_timeout", quote(&show_duration(tcp.idle_timeout))));
     if tcp.handler == TcpHandler::Lines {
@@ -172,7 +198,7 @@ fn upstream(upstream: &Upstream) -> Vec<Pair> {
         let address = match &server.address {
             UpstreamAddress::Ip(address) => address.to_string(),
             UpstreamAddress::Name(name, port) => format!("{name}:{port}"),
-            UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
+            UpstreamAddress::Unix(path) => show_socket(path),
         };
         format!("{{ address = {}, weight = {} }}", quote(&address), server.weight)
     };

@@ -272,10 +272,15 @@ fn what_is_printed_reads_as_the_same_values() {
     // The metrics page is at 9090, too, which is no conflict as long as nobody says so.
     let at_metrics = "[server]\nport = 9090";
     let example = std::fs::read_to_string(root().join("evenkeel.example.toml")).unwrap();
+    let read_at = |folder: &str, text: &str| {
+        let source = Source::new("evenkeel.toml", text.to_owned(), folder.into());
+        load_with(Some(&source), &Vars::new(), &Flags::default(), &[])
+    };
     for text in ["", EVERYTHING, at_metrics, &example] {
-        let loaded = read_all(text).unwrap();
+        let loaded = read_at("/etc/evenkeel", text).unwrap();
         let printed = loaded.to_string();
-        let again = read_all(&printed).unwrap_or_else(|errors| panic!("{errors}\n{printed}")).config;
+        let again = read_at("/etc/elsewhere", &printed);
+        let again = again.unwrap_or_else(|errors| panic!("{errors}\n{printed}")).config;
         let mut expected = loaded.config;
         if expected.routes[0].action == Action::Welcome {
             expected.routes = again.routes.iter().cloned().collect();
@@ -285,18 +290,48 @@ fn what_is_printed_reads_as_the_same_values() {
 }
 
 #[test]
+fn paths_are_printed_such_that_they_mean_the_same_wherever_the_file_is_put() {
+    let text = "[server]\nerror_pages = \"p\"\nadmin_socket = \"a\"\n[log]\naccess_path = \"l\"\n\
+                [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"ca\"\n\
+                [[tls.certificate]]\nhost = \"a.b\"\ncert = \"c2\"\nkey = \"k2\"\n\
+                [[listener]]\naddress = \"unix:s\"\n[[tcp]]\nlisten = \"unix:t\"\nhandler = \"echo\"\n\
+                [[route]]\nfiles = \"public\"\n[[upstream]]\nname = \"u\"\nservers = [{ address = \"unix:up\" }]";
+    let source = Source::new("conf/a.toml", text.to_owned(), "conf".into());
+    let printed = load_with(Some(&source), &Vars::new(), &Flags::default(), &[]).unwrap().to_string();
+    let here = std::env::current_dir().unwrap().join("conf");
+    for (key, name) in [
+        ("error_pages = \"", "p"),
+        ("admin_socket = \"", "a"),
+        ("access_path = \"", "l"),
+        ("cert = \"", "c"),
+        ("key = \"", "k"),
+        ("client_ca = \"", "ca"),
+        ("cert = \"", "c2"),
+        ("key = \"", "k2"),
+        ("address = \"unix:", "s"),
+        ("listen = \"unix:", "t"),
+        ("files = \"", "public"),
+        ("{ address = \"unix:", "up"),
+    ] {
+        let expected = format!("{key}{}\"", here.join(name).display());
+        assert!(printed.contains(&expected), "{expected}\n{printed}");
+    }
+}
+
+#[test]
 fn each_printed_value_says_where_it_came_from() {
     let env = vars(&[("SERVER_PORT", "81"), ("EVENKEEL_LIMITS_HEAD_FIELDS", "7")]);
     let flags = Flags { settings: vec![("server.workers", "3".to_owned())], dir: Some("d".into()) };
     let loaded = load(Some(&source("[server]\nhost = \"::1\"")), &env, &flags).unwrap();
     let text = loaded.to_string();
+    let files = format!("files = {:?}", std::path::absolute("d").unwrap());
     for (pair, origin) in [
         ("host = \"::1\"", "evenkeel.toml:2:8"),
         ("port = 81", "SERVER_PORT"),
         ("workers = 3", "--workers"),
         ("head_fields = 7", "EVENKEEL_LIMITS_HEAD_FIELDS"),
         ("head_timeout = \"10s\"", "default"),
-        ("files = \"d\"", "DIR"),
+        (files.as_str(), "DIR"),
         ("listing = false", "default"),
     ] {
         let line =
