@@ -1,5 +1,6 @@
 //! `[[listener]]`, `[[tls.certificate]]`, `[[tcp]]` and `[[upstream]]`.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ pub(super) fn certificate(b: &mut Building<'_>, mut section: Section<'_>) {
         HostPattern::Any => {
             Err(Reason::Conflict("a certificate for any host is the one of [tls] cert and key".to_owned()))
         }
+        HostPattern::Exact(host) if is_address(&host) => Err(Reason::Conflict(
+            "clients name no host when they connect to an address (RFC 6066, section 3): make this the default certificate, by \
+             tls.cert and tls.key"
+                .to_owned(),
+        )),
         host => Ok(host),
     });
     let cert = file(b, &mut section, "cert");
@@ -63,6 +69,11 @@ pub(super) fn certificate(b: &mut Building<'_>, mut section: Section<'_>) {
     if let (Some(host), Some(cert), Some(key)) = (host, cert, key) {
         b.certificates.push((Certificate { host, cert, key }, origins));
     }
+}
+
+/// An IP address, in brackets too.
+fn is_address(host: &str) -> bool {
+    host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 fn file(b: &mut Building<'_>, section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {

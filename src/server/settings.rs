@@ -241,7 +241,7 @@ pub enum TlsVersion {
 /// `[[tls.certificate]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The name that it is shown for. Never [`HostPattern::Any`].
+    /// The name that it is shown for. Never [`HostPattern::Any`], nor an IP address, which no client names.
     pub host: HostPattern,
     /// PEM file with the chain.
     pub cert: PathBuf,
