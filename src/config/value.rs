@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -206,10 +206,16 @@ impl Kind {
         self.in_range(value.ok_or_else(|| self.bad(text))?)
     }
 
-    /// A network, or one address for the network of it alone; an address with host bits set is cut to its network.
+    /// A network, or one address for the network of it alone; an address with host bits set is cut to its network. One of IPv4
+    /// addresses mapped to IPv6 (`::ffff:10.0.0.0/104`) is the one of IPv4, as which peers are known.
     fn network(self, text: &str) -> Result<IpNet, Reason> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(|network: IpNet| network.trunc()).map_err(|_| self.bad(text))
+        let network: IpNet = network.map_err(|_| self.bad(text))?;
+        let unmapped = match (network.network().to_canonical(), network.prefix_len()) {
+            (IpAddr::V4(address), prefix @ 96..) => Ipv4Net::new(address, prefix - 96).ok().map(IpNet::V4),
+            _ => None,
+        };
+        Ok(unmapped.unwrap_or(network.trunc()))
     }
 
     fn whole_in_range(self, number: i128) -> Result<Value, Reason> {

@@ -213,6 +213,24 @@ fn a_value_may_stand_in_a_file_that_a_variable_names() {
 }
 
 #[test]
+fn networks_of_mapped_addresses_are_those_of_ipv4() {
+    for (text, is) in [
+        ("::ffff:127.0.0.0/104", "127.0.0.0/8"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+        ("::ffff:10.1.2.3/95", "::fffe:0:0/95"),
+        ("::/0", "::/0"),
+        ("2001:db8::/32", "2001:db8::/32"),
+    ] {
+        let file = format!("[server]\ntrusted_proxies = [\"{text}\"]");
+        let read = load(Some(&source(&file)), &Vars::new(), &Flags::default()).unwrap();
+        assert_eq!(value(&read, "server.trusted_proxies"), is);
+        let read = load(None, &vars(&[("EVENKEEL_LOG_DEBUG_PEERS", text)]), &Flags::default()).unwrap();
+        assert_eq!(value(&read, "log.debug_peers"), is);
+    }
+}
+
+#[test]
 fn an_empty_variable_counts_as_not_set_and_ours_silences_the_unprefixed_one() {
     let env = vars(&[("SERVER_PORT", ""), ("EVENKEEL_SERVER_HOST", "")]);
     assert_eq!(load(None, &env, &Flags::default()).unwrap().config, Config::default());
