@@ -3,11 +3,15 @@
 mod support;
 
 use evenkeel::http::{
-    Accepting, Body, BodyPolicy, Flow, Handler, Reply, Request, Responder, Service, Site, Ticket, Upload,
+    Accepting, Body, BodyPolicy, Connection, Exchanged, Flow, Handler, Late, Outcome, Reply, Request,
+    Responder, Service, Site, Ticket, Upload,
 };
 use evenkeel::observe::Reason;
-use evenkeel::reactor::net::sim::{Script, SimId};
-use evenkeel::reactor::{CloseHow, Settings, Turn};
+use evenkeel::reactor::net::sim::{Script, SimId, SimNet};
+use evenkeel::reactor::{
+    Admit, App, AppCx, Close, CloseHow, Cx, End, EventOf, Input, ListenerId, Peer, Reactor, Session,
+    Settings, Step, StepOf, Turn,
+};
 use evenkeel::wire::limits::Limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -834,5 +838,99 @@ fn a_partial_head_first_gets_the_buffer_that_the_settings_say() {
         reactor.net_mut().arrive(listener, Script::new().send(b"GET / HT"));
         run_for(&mut reactor, 10);
         assert_eq!(reactor.with_app(|_, cx| cx.buffers_held()), held);
+    }
+}
+
+// ---- what a program is told of an exchange ----
+
+/// A program of its own, which writes down how many bytes of body came and went.
+struct Counting {
+    site: Site,
+    bytes: Vec<(u64, u64)>,
+}
+
+struct Talk(Connection);
+
+impl App for Counting {
+    type Session = Talk;
+    type Note = Late;
+    type Message = Late;
+    type Reason = Reason;
+
+    fn admit(&mut self, _: ListenerId, _: &Peer, _: &mut AppCx<'_, Self>) -> Admit<Talk> {
+        Admit::Serve(Talk(Connection::new(false)))
+    }
+
+    fn on_message(&mut self, late: Late, cx: &mut AppCx<'_, Self>) {
+        cx.notify(late.to, late);
+    }
+
+    fn on_close(&mut self, session: Talk, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
+        session.0.ended(&end, cx.now(), self);
+    }
+}
+
+impl Service for Counting {
+    fn site(&mut self) -> &mut Site {
+        &mut self.site
+    }
+
+    fn on_exchange(&mut self, done: &Exchanged<'_>) {
+        self.bytes.push((done.bytes_in, done.bytes_out));
+    }
+}
+
+fn step(outcome: Outcome) -> Step<Reason> {
+    match outcome {
+        Outcome::Step(step) => step,
+        Outcome::Upgrade(_) => Step::Close(Close::Abort, Reason::Internal),
+    }
+}
+
+impl Session for Talk {
+    type App = Counting;
+
+    fn on_data(
+        &mut self,
+        input: &mut Input<'_>,
+        app: &mut Counting,
+        cx: &mut Cx<'_, Counting>,
+    ) -> StepOf<Counting> {
+        step(self.0.on_data(input, app, cx))
+    }
+
+    fn on_event(
+        &mut self,
+        event: EventOf<Counting>,
+        app: &mut Counting,
+        cx: &mut Cx<'_, Counting>,
+    ) -> StepOf<Counting> {
+        step(self.0.on_event(event, app, cx))
+    }
+}
+
+/// Bytes of body that came and went, of each exchange of one peer.
+fn counted(site: Site, script: Script) -> Vec<(u64, u64)> {
+    let mut net = SimNet::new(1);
+    let listener = net.listen();
+    let mut reactor = Reactor::new(Counting { site, bytes: Vec::new() }, net, Settings::default());
+    reactor.add_listener(listener).unwrap();
+    reactor.net_mut().arrive(listener, script);
+    settle(&mut reactor);
+    reactor.app().bytes.clone()
+}
+
+#[test]
+fn a_stream_of_a_known_length_that_is_cut_before_its_first_byte_is_reported_as_no_bytes() {
+    for (first, bytes) in [(&b""[..], 0), (b"abc", 3)] {
+        let stream = f(move |_, reply| {
+            let body = move |out: &mut Vec<u8>| {
+                out.extend_from_slice(first);
+                Flow::Abort
+            };
+            reply.start(200).stream(Some(1000), Box::new(body))
+        });
+        let script = Script::new().send([get("/"), get("/s")].concat());
+        assert_eq!(counted(with("/s", stream), script), [(0, 2), (0, bytes)]);
     }
 }

@@ -340,7 +340,8 @@ impl Connection {
     pub(super) fn report_cut<A: Service>(&mut self, reason: Reason, on: &mut On<'_, '_, A>) {
         if self.exchange.is_some() {
             let _ = self.with_kept(on, |me, asked, sent, on| {
-                me.report(asked, &sent, Some(reason), on);
+                // What was only announced was not sent.
+                me.report(asked, &Sent { announced: None, ..sent }, Some(reason), on);
                 Next::Wait
             });
         }
