@@ -143,9 +143,42 @@ fn an_exchange_is_reported_with_its_route_however_it_was_answered() {
     let slow = Script::new().send(post("/upload", "content-length: 30\r\n") + "abc");
     reactor.net_mut().arrive(listener, slow);
     run_for(&mut reactor, 100_000);
-    let routes: Vec<_> =
-        reactor.app().tape().routes.iter().map(|name| name.as_deref().unwrap_or("-")).collect();
-    assert_eq!(routes, ["/", "/late", "/stream", "/echo", "/upload", "-", "/bad", "/late", "/upload"]);
+    assert_eq!(
+        routes(&reactor),
+        ["/", "/late", "/stream", "/echo", "/upload", "-", "/bad", "/late", "/upload"]
+    );
+}
+
+fn routes(reactor: &Serving) -> Vec<&str> {
+    reactor.app().tape().routes.iter().map(|name| name.as_deref().unwrap_or("-")).collect()
+}
+
+#[test]
+fn an_upload_without_a_body_is_reported_with_its_route() {
+    for fields in ["content-length: 0\r\n", ""] {
+        let (reactor, _) = one(site(), Script::new().send(post("/upload", fields)).fin());
+        assert_eq!((reported(&reactor), routes(&reactor)), (vec![200], vec!["/upload"]), "{fields:?}");
+    }
+}
+
+#[test]
+fn a_body_that_is_refused_is_reported_with_its_route() {
+    let megabytes = format!("200000\r\n{}", "x".repeat(0x20_0000));
+    for (fields, body, status) in [
+        ("content-length: 9999999\r\n", "", 413),
+        ("transfer-encoding: chunked\r\n", &megabytes, 413),
+        ("transfer-encoding: chunked\r\n", "z\r\n", 400),
+        ("content-length: 9\r\n", "abc", 408),
+    ] {
+        let script = Script::new().send(post("/echo", fields)).send(body);
+        let (reactor, _) = one(site(), script);
+        assert_eq!((reported(&reactor), routes(&reactor)), (vec![status], vec!["/echo"]), "{fields:?}");
+    }
+    for script in [Script::new().fin(), Script::new().reset()] {
+        let script = Script::new().send(post("/echo", "content-length: 9\r\n")).wait(10).then(script);
+        let (reactor, _) = one(site(), script);
+        assert_eq!((reported(&reactor), routes(&reactor)), (vec![0], vec!["/echo"]));
+    }
 }
 
 #[test]
@@ -622,8 +655,9 @@ fn a_request_whose_body_is_coming_lives_by_the_limits_that_its_head_came_under()
         http::answer_all();
         run_for(&mut reactor, 100);
         // The routes are gone, too; what was begun under the old ones stays with them.
-        let status = if path == "/echo" { 404 } else { 200 };
+        let (status, route) = if path == "/echo" { (404, "-") } else { (200, path) };
         assert_eq!(reactor.app().tape().exchanges, [(status, true, None)], "{path}");
+        assert_eq!(routes(&reactor), [route]);
         assert_eq!(seen(&reactor, id).len(), 1, "{path}");
     }
 }

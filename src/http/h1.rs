@@ -95,7 +95,7 @@ struct Asked<'h> {
     /// Bytes of its body so far.
     bytes_in: u64,
     began: Millis,
-    /// The route that was asked for an answer before.
+    /// The route that was asked for an answer before, or that waits for the body.
     route: RouteId,
 }
 
@@ -309,6 +309,7 @@ impl Connection {
     ) -> (Next, usize) {
         let (len, began) = (asked.raw.len(), asked.began);
         let plan = on.app.site().plan(head);
+        asked.route = plan.route;
         if left.is_some_and(|n| n > plan.limit) {
             return (self.refuse_asked(&asked, 413, body::TOO_LARGE, Reason::TooLarge, on), len);
         }
@@ -322,6 +323,7 @@ impl Connection {
         exchange.incoming = left.map_or(Incoming::Chunked(Default::default()), Incoming::Length);
         (exchange.began, exchange.limit, exchange.window) = (began, plan.limit, (on.cx.now(), 0));
         exchange.terms = on.app.site().terms(head, self.last || on.cx.draining());
+        exchange.sent.route = plan.route;
         exchange.sink = match plan.policy {
             BodyPolicy::Collect => Sink::Collect,
             BodyPolicy::Discard | BodyPolicy::Stream => Sink::Discard,

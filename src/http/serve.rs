@@ -6,7 +6,7 @@ use super::pages::{self, Pages};
 use super::reply::{BodyPolicy, Kind, Reply, Responder, Sent, Terms};
 use super::request::{Params, Request};
 use super::router::{Found, Lookup, Miss};
-use super::site::{Plan, Site};
+use super::site::{Plan, RouteId, Site};
 use crate::reactor::outbox::Mark;
 use crate::reactor::{App, Cx, Peer, Token};
 use crate::wire::http::head::Head;
@@ -38,12 +38,14 @@ pub(super) struct Asker {
 impl Site {
     /// What is to become of a request's body.
     pub(super) fn plan(&mut self, head: &Head<'_>) -> Plan {
-        let discard = Plan { policy: BodyPolicy::Discard, limit: self.options.body_size };
+        let limit = self.options.body_size;
+        let discard = Plan { route: RouteId::NONE, policy: BodyPolicy::Discard, limit };
         let Ok(path) = target::normalise(routed_path(head), &mut self.path) else { return discard };
         match self.router.lookup(head.authority(), path, head.method) {
             Lookup::Found(Found { route, .. }) => Plan {
+                route: route.id,
                 policy: route.handler.body(),
-                limit: route.body_size.unwrap_or(self.options.body_size),
+                limit: route.body_size.unwrap_or(limit),
             },
             Lookup::MethodNotAllowed { .. } | Lookup::NotFound => discard,
         }

@@ -127,6 +127,8 @@ pub(super) struct Entry {
 
 /// What is to become of a request's body.
 pub(super) struct Plan {
+    /// The route that would have the request now.
+    pub route: RouteId,
     pub policy: BodyPolicy,
     pub limit: u64,
 }

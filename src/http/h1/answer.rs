@@ -36,11 +36,10 @@ impl Connection {
                 sent.close |= body_owed;
                 self.sent(asked, &sent, failed, on)
             }
-            Kind::Receive(upload) if !body_owed => self.end_upload(asked, upload, true, terms, on),
+            Kind::Receive(upload) if !body_owed => {
+                self.end_upload(&Asked { route: sent.route, ..*asked }, upload, true, terms, on)
+            }
             Kind::Receive(upload) => {
-                if let Some(exchange) = self.exchange.as_mut() {
-                    exchange.sent.route = sent.route;
-                }
                 self.begin_upload(upload, head.expect_continue, on);
                 Next::Again
             }
@@ -122,6 +121,7 @@ impl Connection {
             }
             // An upload cannot hand over to another: its body is over.
             Kind::Receive(_) => {
+                let asked = &Asked { route: exchange.sent.route, ..*asked };
                 on.app.site().keep_exchange(exchange);
                 return self.refuse_asked(asked, 500, serve::FAILED, Reason::HandlerFailed, on);
             }

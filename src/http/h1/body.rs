@@ -4,7 +4,7 @@ use super::super::exchange::Sink;
 use super::super::fault::State;
 use super::super::reply::{Accepting, Upload};
 use super::super::serve;
-use super::super::site::Service;
+use super::super::site::{RouteId, Service};
 use super::{Asked, Connection, Next, On, RATE_WINDOW, kept_head};
 use crate::observe::Reason;
 use crate::reactor::{Input, Millis, Timer};
@@ -74,7 +74,10 @@ impl Connection {
         let asked = Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route };
         match sink {
             Sink::Upload(upload) => self.end_upload(&asked, upload, whole, terms, on),
-            Sink::Discard | Sink::Collect => self.serve(&asked, &body, false, on),
+            // Whichever route has it now.
+            Sink::Discard | Sink::Collect => {
+                self.serve(&Asked { route: RouteId::NONE, ..asked }, &body, false, on)
+            }
         }
     }
 
