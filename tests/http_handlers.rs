@@ -504,6 +504,50 @@ fn a_client_that_expects_it_is_told_to_continue_once() {
     }
 }
 
+#[test]
+fn who_waits_for_100_learns_of_a_405_404_or_501_before_it_sends_anything() {
+    let make = || {
+        let mut site = Site::new(evenkeel::http::Options { upgrades: &["websocket"], ..options() });
+        site.on("GET", "/get", |_, reply| reply.start(200).body(b"ok")).unwrap();
+        site.on("", "/any", |request, reply| reply.start(200).body(request.body())).unwrap();
+        let files = evenkeel::http::Files::new(evenkeel::http::FilesOptions::new("/nonexistent"));
+        site.route(None, &[], "/files/*", None, Box::new(files)).unwrap();
+        site
+    };
+    let upgrade = "upgrade: websocket\r\nconnection: upgrade\r\n";
+    for (line, more, status) in [
+        ("POST /get", "", 405),
+        ("POST /nowhere", "", 404),
+        ("POST /%00", "", 400),
+        ("BREW /any", "", 501),
+        ("POST /files/a", "", 405),
+        ("BREW /files/a", "", 405),
+        ("POST /any", upgrade, 404),
+    ] {
+        let head = |fields: &str| format!("{line} HTTP/1.1\r\nhost: a\r\n{more}{fields}\r\n");
+        let expect = "expect: 100-continue\r\n";
+        for fields in [
+            format!("{expect}content-length: 1000\r\n"),
+            format!("{expect}transfer-encoding: chunked\r\n"),
+            format!("{expect}content-length: 2000000\r\n"),
+            "content-length: 2000000\r\n".to_string(),
+        ] {
+            let script = Script::new().send(head(&fields)).wait(10).send(get("/get")).await_fin().fin();
+            let (reactor, id) = one(make(), script);
+            assert_eq!(
+                (summary(&reactor, id), reported(&reactor)),
+                (status.to_string(), vec![status]),
+                "{line}"
+            );
+            assert!(seen(&reactor, id)[0].head.contains("connection: close"), "{line}");
+        }
+        // Where a body is on its way, it is read, and the connection stays.
+        let script = Script::new().send(head("content-length: 3\r\n")).wait(10).send("abc").send(get("/get"));
+        let (reactor, id) = one(make(), script.fin());
+        assert_eq!(summary(&reactor, id), format!("{status} 200"), "{line}");
+    }
+}
+
 /// Takes so much, then waits for a nudge.
 struct Careful {
     ticket: Ticket,

@@ -310,11 +310,15 @@ impl Connection {
         let (len, began) = (asked.raw.len(), asked.began);
         let plan = on.app.site().plan(head);
         asked.route = plan.route;
-        if left.is_some_and(|n| n > plan.limit) {
+        let over = left.is_some_and(|n| n > plan.limit);
+        if over && !plan.refused {
             return (self.refuse_asked(&asked, 413, body::TOO_LARGE, Reason::TooLarge, on), len);
         }
+        // Who waits for a word, or has too much, learns of a certain error before it sends anything (RFC 9110, 10.1.1).
+        let awaited = head.expect_continue && rest.is_empty();
+        let at_once = plan.policy == BodyPolicy::Stream || plan.refused && (awaited || over);
         let whole = left.and_then(|n| rest.get(..usize::try_from(n).ok()?));
-        if let (Some(body), true) = (whole, plan.policy != BodyPolicy::Stream) {
+        if let (Some(body), false) = (whole, at_once) {
             asked.bytes_in = body.len() as u64;
             return (self.serve(&asked, body, false, on), len + body.len());
         }
@@ -330,11 +334,11 @@ impl Connection {
         };
         self.exchange = Some(exchange);
         on.cx.set_deadline(Timer::Total, RATE_WINDOW);
-        if plan.policy == BodyPolicy::Stream {
+        if at_once {
             return (self.serve(&asked, b"", true, on), len);
         }
         self.state = State::Body;
-        if head.expect_continue && rest.is_empty() {
+        if awaited {
             on.cx.write(emit::CONTINUE);
         }
         (Next::Again, len)

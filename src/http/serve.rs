@@ -6,12 +6,12 @@ use super::pages::{self, Pages};
 use super::reply::{BodyPolicy, Kind, Reply, Responder, Sent, Terms};
 use super::request::{Params, Request};
 use super::router::{Found, Lookup, Miss};
-use super::site::{Plan, RouteId, Site};
+use super::site::{Entry, Options, Plan, RouteId, Site};
 use crate::reactor::outbox::Mark;
 use crate::reactor::{App, Cx, Peer, Token};
 use crate::wire::http::head::Head;
 use crate::wire::http::target::{self, Target};
-use crate::wire::http::{Method, Version};
+use crate::wire::http::{Method, Version, text};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const NOT_SPOKEN: &str = "The protocol that is asked for is not spoken here.";
@@ -39,15 +39,16 @@ impl Site {
     /// What is to become of a request's body.
     pub(super) fn plan(&mut self, head: &Head<'_>) -> Plan {
         let limit = self.options.body_size;
-        let discard = Plan { route: RouteId::NONE, policy: BodyPolicy::Discard, limit };
-        let Ok(path) = target::normalise(routed_path(head), &mut self.path) else { return discard };
+        let refused = Plan { route: RouteId::NONE, policy: BodyPolicy::Discard, limit, refused: true };
+        let Ok(path) = target::normalise(routed_path(head), &mut self.path) else { return refused };
         match self.router.lookup(head.authority(), path, head.method) {
             Lookup::Found(Found { route, .. }) => Plan {
                 route: route.id,
                 policy: route.handler.body(),
                 limit: route.body_size.unwrap_or(limit),
+                refused: !is_asked(route, head, &self.options) || !allows(route, head.method),
             },
-            Lookup::MethodNotAllowed { .. } | Lookup::NotFound => discard,
+            Lookup::MethodNotAllowed { .. } | Lookup::NotFound => refused,
         }
     }
 
@@ -87,14 +88,8 @@ impl Site {
             match found {
                 Ok(route) => {
                     reply.sent.route = route.id;
-                    if !route.named && !is_for_any(head.method) {
-                        return match route.handler.allow() {
-                            "" => pages::error(reply, Some(&request), 501, NOT_KNOWN),
-                            allow => pages::not_allowed(reply, &request, allow),
-                        };
-                    }
-                    if head.connection_upgrade && !route.handler.upgrades() && options.wants_upgrade(head) {
-                        return pages::error(reply, Some(&request), 404, NOT_SPOKEN);
+                    if !is_asked(route, head, options) {
+                        return refuse(route, &request, reply);
                     }
                     route.handler.handle(&request, reply)
                 }
@@ -106,6 +101,33 @@ impl Site {
             }
         })
     }
+}
+
+/// The route's handler answers this request, not the site in its place.
+#[inline]
+fn is_asked(route: &Entry, head: &Head<'_>, options: &Options) -> bool {
+    (route.named || is_for_any(head.method))
+        && !(head.connection_upgrade && !route.handler.upgrades() && options.wants_upgrade(head))
+}
+
+/// Answers a request that the route's handler is not asked about.
+#[cold]
+fn refuse(route: &Entry, request: &Request<'_>, reply: Responder<'_>) -> Reply {
+    if route.named || is_for_any(request.head().method) {
+        return pages::error(reply, Some(request), 404, NOT_SPOKEN);
+    }
+    match route.handler.allow() {
+        "" => pages::error(reply, Some(request), 501, NOT_KNOWN),
+        allow => pages::not_allowed(reply, request, allow),
+    }
+}
+
+/// What the handler says of its methods does not leave this one out.
+fn allows(route: &Entry, method: Method<'_>) -> bool {
+    let allow = route.handler.allow();
+    route.named
+        || allow.is_empty()
+        || text::list(allow.as_bytes()).any(|one| one == method.as_str().as_bytes())
 }
 
 /// A route that names no methods is asked with this one: not with CONNECT, since whatever it answered with 2xx would say that there is

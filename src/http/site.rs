@@ -131,6 +131,8 @@ pub(super) struct Plan {
     pub route: RouteId,
     pub policy: BodyPolicy,
     pub limit: u64,
+    /// Whatever the body is, the answer is an error: nobody serves the path, or not by this method.
+    pub refused: bool,
 }
 
 /// A closure that has bodies piece by piece.
