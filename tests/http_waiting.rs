@@ -277,6 +277,69 @@ fn an_upload_that_ends_in_another_upload_answers_500() {
     is_given_up(&reactor, id);
 }
 
+/// Changes the protocol when it is told of the end: at once, or late.
+struct Changes {
+    early: bool,
+    late: bool,
+}
+
+fn change(reply: Responder<'_>) -> Reply {
+    reply.upgrade(|_| (), Box::new(()))
+}
+
+impl Upload for Changes {
+    fn data(&mut self, _: &[u8]) -> Accepting {
+        if self.early { Accepting::Answer } else { Accepting::More }
+    }
+
+    fn end(self: Box<Self>, _: bool, reply: Responder<'_>) -> Reply {
+        if self.late { put_off(reply) } else { change(reply) }
+    }
+}
+
+fn put_off(reply: Responder<'_>) -> Reply {
+    http::keep(reply.ticket());
+    reply.later()
+}
+
+#[test]
+fn a_connection_does_not_change_its_protocol_in_the_middle_of_a_body() {
+    type Answer = fn(&Request<'_>, Responder<'_>) -> Reply;
+    let at_once: Answer = |_, reply| change(reply);
+    let later: Answer = |_, reply| put_off(reply);
+    let early: Answer = |_, reply| reply.receive(Box::new(Changes { early: true, late: false }));
+    let early_and_late: Answer = |_, reply| reply.receive(Box::new(Changes { early: true, late: true }));
+    for answer in [at_once, later, early, early_and_late] {
+        let site = with_handler("/up", Box::new(Streaming(answer)));
+        let (mut reactor, id) = asks(site, post("/up", 100) + "abc");
+        // Put off once more.
+        tickets().into_iter().for_each(|ticket| assert!(ticket.answer(put_off)));
+        run_for(&mut reactor, 10);
+        tickets().into_iter().for_each(|ticket| assert!(ticket.answer(change)));
+        run_for(&mut reactor, 10);
+        is_given_up(&reactor, id);
+    }
+    let whole: Answer = |_, reply| reply.receive(Box::new(Changes { early: false, late: false }));
+    let whole_and_late: Answer = |_, reply| reply.receive(Box::new(Changes { early: false, late: true }));
+    for answer in [whole, whole_and_late] {
+        let site = with_handler("/up", Box::new(Streaming(answer)));
+        let (mut reactor, id) = asks(site, post("/up", 3) + "abc");
+        tickets().into_iter().for_each(|ticket| assert!(ticket.answer(change)));
+        run_for(&mut reactor, 10);
+        assert_eq!(statuses(&reactor, id), [101], "the body was over");
+    }
+}
+
+#[test]
+fn an_upload_that_was_answered_early_and_late_gives_no_more_to_another() {
+    let early =
+        |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Changes { early: true, late: true }));
+    let (mut reactor, id) = asks(with_handler("/up", Box::new(Streaming(early))), post("/up", 100) + "abc");
+    tickets().pop().unwrap().answer(|reply| reply.receive(Box::new(Count(0))));
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "0 false")]);
+}
+
 /// Holds the client back from the first byte on.
 struct Stuck(Option<Ticket>);
 

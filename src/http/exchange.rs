@@ -52,6 +52,17 @@ pub(super) enum Sink {
     Upload(Box<dyn Upload>),
 }
 
+/// What had not come of a request's body when its handler was called.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Left {
+    #[default]
+    Nothing,
+    /// All of it: an upload may still have it.
+    Body,
+    /// What an upload did not want: nobody has it.
+    Rest,
+}
+
 /// The state of an exchange that outlives a call. Pooled by the [`Site`](super::Site).
 pub(super) struct Exchange {
     /// How far an unfinished head was read.
@@ -73,8 +84,7 @@ pub(super) struct Exchange {
     pub dry: Option<Millis>,
     /// Who may nudge, or answer.
     pub ticket: Watch,
-    /// The body is still to come, and the handler was called before it.
-    pub body_owed: bool,
+    pub left: Left,
     pub terms: Terms,
     pub sent: Sent,
     pub producer: Option<Box<dyn Body>>,
@@ -97,7 +107,7 @@ impl Default for Exchange {
             held: None,
             dry: None,
             ticket: Watch::default(),
-            body_owed: false,
+            left: Left::Nothing,
             terms: Terms {
                 version: Version::Http11,
                 head_only: false,

@@ -120,7 +120,7 @@ pub struct Sent {
     pub status: u16,
     /// Bytes of a body that was made piece by piece, so far, without framing.
     pub body_bytes: u64,
-    /// The connection closes after this answer.
+    /// The connection closes after this answer. Set before it where some of the request's body has not come.
     pub close: bool,
     /// The body is sent in chunks.
     pub chunked: bool,
@@ -210,8 +210,12 @@ impl<'a> Responder<'a> {
         (self.ticket)()
     }
 
-    /// Answers 101 with these fields and hands the connection to another protocol, told by `state`.
+    /// Answers 101 with these fields and hands the connection to another protocol, told by `state`. The client gets 500 where some of
+    /// the request's body has not come: it is not for the other protocol (RFC 9110, 7.8).
     pub fn upgrade(self, fields: impl FnOnce(&mut Vec<u8>), state: Box<dyn Any>) -> Reply {
+        if self.sent.close {
+            return Reply(Kind::Upgrade(state));
+        }
         self.sent.status = 101;
         let out = self.cork.bytes_mut();
         emit::status_line(out, 101);

@@ -149,7 +149,8 @@ fn routed_path<'b>(head: &Head<'b>) -> &'b [u8] {
     }
 }
 
-/// Gives `answer` the one chance to answer; `sent` is fresh, and filled in. A panic in it costs this connection only: what it wrote is taken back, 500 is sent.
+/// Gives `answer` the one chance to answer; `sent` is fresh but for its `close`, and filled in. A panic in it costs this connection
+/// only: what it wrote is taken back, 500 is sent.
 #[inline]
 pub(super) fn respond<A: App>(
     cx: &mut Cx<'_, A>,

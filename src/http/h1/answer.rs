@@ -1,6 +1,6 @@
 //! Answering: at once, later, piece by piece, or with a refusal.
 
-use super::super::exchange::{Exchange, Sink};
+use super::super::exchange::{Exchange, Left, Sink};
 use super::super::fault::State;
 use super::super::pages;
 use super::super::reply::{Flow, Kind, Reply, Responder, Sent, Terms, Upload};
@@ -27,13 +27,12 @@ impl Connection {
         let (asker, last) = (self.asker(on), self.last || on.cx.draining() || body_owed);
         let site = on.app.site();
         let terms = site.terms(head, last);
-        let mut sent = Sent::default();
+        let mut sent = Sent { close: body_owed, ..Sent::default() };
         let Served { kind, failed } = site.serve(head, body, terms, asker, &mut sent, on.cx);
         match kind {
             kind @ Kind::Sent => {
                 // Nothing is in it to drop, which the compiler does not see.
                 std::mem::forget(kind);
-                sent.close |= body_owed;
                 self.sent(asked, &sent, failed, on)
             }
             Kind::Receive(upload) if !body_owed => {
@@ -44,9 +43,8 @@ impl Connection {
                 Next::Again
             }
             kind @ (Kind::Stream(_) | Kind::Later | Kind::Upgrade(_)) => {
-                sent.close |= body_owed;
-                if let Some(exchange) = self.exchange.as_mut() {
-                    exchange.body_owed = body_owed;
+                if let (true, Some(exchange)) = (body_owed, self.exchange.as_mut()) {
+                    exchange.left = Left::Body;
                 }
                 self.settle(asked, terms, Served { kind, failed }, sent, on)
             }
@@ -81,7 +79,12 @@ impl Connection {
         // Since the upload began, draining may have.
         let last = !whole || self.last || on.cx.draining();
         let terms = Terms { keep_alive: terms.keep_alive && !last, ..terms };
-        let (served, sent) = self.respond(terms, on, |reply| upload.end(whole, reply));
+        if !whole {
+            let mut exchange = on.app.site().take_exchange();
+            exchange.left = Left::Rest;
+            self.exchange = Some(exchange);
+        }
+        let (served, sent) = self.respond(terms, !whole, on, |reply| upload.end(whole, reply));
         self.settle(asked, terms, served, sent, on)
     }
 
@@ -107,7 +110,7 @@ impl Connection {
         exchange.received = asked.bytes_in;
         exchange.ticket = on.app.site().issued.watch(on.cx.me(), self.number);
         match kind {
-            Kind::Upgrade(to) => {
+            Kind::Upgrade(to) if sent.status == 101 => {
                 self.report(asked, &sent, None, on);
                 on.heir = Some(to);
                 return Next::Upgrade;
@@ -119,8 +122,8 @@ impl Connection {
                 self.state = State::Stream;
                 return self.produce(on);
             }
-            // An upload cannot hand over to another: its body is over.
-            Kind::Receive(_) => {
+            // An upload cannot hand over to another: its body is over. And another protocol gets none of a body.
+            Kind::Receive(_) | Kind::Upgrade(_) => {
                 let asked = &Asked { route: exchange.sent.route, ..*asked };
                 on.app.site().keep_exchange(exchange);
                 return self.refuse_asked(asked, 500, serve::FAILED, Reason::HandlerFailed, on);
@@ -300,20 +303,22 @@ impl Connection {
     ) -> Next {
         let head_only = asked.head.is_some_and(|head| head.method == Method::Head);
         let terms = Terms { head_only, ..serve::refusal_terms(on.app.site()) };
-        let (_, sent) = self.respond(terms, on, |reply| pages::error(reply, None, status, detail));
-        self.finish(asked, &Sent { close: true, ..sent }, reason, on)
+        let (_, sent) = self.respond(terms, true, on, |reply| pages::error(reply, None, status, detail));
+        self.finish(asked, &sent, reason, on)
     }
 
+    /// Has `answer` answer. `close`: there is nothing but the end after it, as where some of the body has not come.
     pub(super) fn respond<A: Service>(
         &mut self,
         terms: Terms,
+        close: bool,
         on: &mut On<'_, '_, A>,
         answer: impl FnOnce(Responder<'_>) -> Reply,
     ) -> (Served, Sent) {
         let asker = self.asker(on);
         let site = on.app.site();
         let ticket = || site.issued.ticket(asker.token, asker.exchange, &site.post);
-        let mut sent = Sent::default();
+        let mut sent = Sent { close, ..Sent::default() };
         let place = (&site.clock, &site.pages);
         (serve::respond(on.cx, place, terms, &ticket, &mut sent, answer), sent)
     }

@@ -1,5 +1,6 @@
 //! Waiting for a handler: late answers, nudges, and handlers that will never say anything again.
 
+use super::super::exchange::{Incoming, Left};
 use super::super::fault::State;
 use super::super::late::{Late, What};
 use super::super::reply::Kind;
@@ -53,36 +54,34 @@ impl Connection {
         compose: super::super::late::Compose,
         on: &mut On<'_, '_, A>,
     ) -> Next {
-        let mut rest = None;
+        let (mut incoming, mut limit, mut left) = (Incoming::Length(0), 0, Left::Nothing);
         if let Some(exchange) = self.exchange.as_mut() {
             // Whoever is asked may wait for the same ticket again.
             on.app.site().issued.put(std::mem::take(&mut exchange.ticket));
-            rest = exchange.body_owed.then_some((exchange.incoming, exchange.limit));
+            (incoming, limit, left) = (exchange.incoming, exchange.limit, exchange.left);
         }
         self.with_kept(on, |me, asked, sent, on| {
-            let keep_alive = !sent.close && !me.last && !on.cx.draining();
+            let keep_alive = left == Left::Nothing && !sent.close && !me.last && !on.cx.draining();
             let terms = match asked.head {
                 Some(head) => on.app.site().terms(head, !keep_alive),
                 None => serve::refusal_terms(on.app.site()),
             };
-            let (mut served, sent) = me.respond(terms, on, compose);
+            let (mut served, sent) = me.respond(terms, left != Left::Nothing, on, compose);
             let upload = match served.kind {
                 Kind::Receive(upload) => upload,
                 kind @ (Kind::Sent | Kind::Stream(_) | Kind::Later | Kind::Upgrade(_)) => {
                     served.kind = kind;
                     let next = me.settle(asked, terms, served, sent, on);
-                    // Put off again: the body is still to come.
-                    if let (State::Late, Some(exchange), Some((incoming, limit))) =
-                        (me.state, me.exchange.as_mut(), rest)
-                    {
-                        (exchange.incoming, exchange.limit, exchange.body_owed) = (incoming, limit, true);
+                    // Put off again: what had not come is still to come.
+                    if let (State::Late, Some(exchange)) = (me.state, me.exchange.as_mut()) {
+                        (exchange.incoming, exchange.limit, exchange.left) = (incoming, limit, left);
                     }
                     return next;
                 }
             };
-            let Some((incoming, limit)) = rest else {
-                return me.end_upload(asked, upload, true, terms, on);
-            };
+            if left != Left::Body {
+                return me.end_upload(asked, upload, left == Left::Nothing, terms, on);
+            }
             let mut exchange = on.app.site().take_exchange();
             exchange.head.extend_from_slice(asked.raw);
             (exchange.incoming, exchange.limit, exchange.terms) = (incoming, limit, terms);
