@@ -823,6 +823,54 @@ fn empty_lines_between_requests_are_no_request() {
     }
 }
 
+#[test]
+fn empty_lines_do_not_put_off_the_read_timeout_for_ever() {
+    // A CR and its LF may come apart.
+    for pieces in [&["\r\n"][..], &["\r", "\n"], &["\r\n\r", "\n"]] {
+        let piece = |script: Script, n: usize| script.send(pieces[n % pieces.len()]).wait(2_000);
+        let (mut reactor, listener) = serving(site());
+        let id = reactor.net_mut().arrive(listener, (0..100).fold(Script::new(), piece));
+        run_for(&mut reactor, 4_900);
+        assert!(!reactor.net().fin_sent(id), "{pieces:?}");
+        run_for(&mut reactor, 200);
+        assert!(reactor.net().fin_sent(id), "{pieces:?}");
+        run_for(&mut reactor, 20_000);
+        assert_eq!(closes(&reactor), [Reason::ReadTimeout], "{pieces:?}");
+    }
+}
+
+#[test]
+fn empty_lines_do_not_put_off_the_idle_timeout_and_are_not_kept() {
+    let script = Script::new().send(get("/") + "\r\n").wait(1_000);
+    let script = (0..100).fold(script, |script, _| script.send("\r\n").wait(2_000));
+    let (mut reactor, listener) = serving(site());
+    let id = reactor.net_mut().arrive(listener, script);
+    for _ in 0..59 {
+        run_for(&mut reactor, 1_000);
+        assert_eq!(reactor.with_app(|_, cx| cx.buffers_held()), 0);
+    }
+    assert!(!reactor.net().fin_sent(id), "the answer began the time anew");
+    run_for(&mut reactor, 1_100);
+    assert!(reactor.net().fin_sent(id));
+    run_for(&mut reactor, 20_000);
+    assert_eq!((brief(&reactor, id), closes(&reactor)), (vec![is(200, "ok")], &[Reason::IdleTimeout][..]));
+}
+
+#[test]
+fn empty_lines_come_before_a_request_however_many_and_the_limit_on_heads_holds_behind_them() {
+    let lines = "\r\n".repeat(10_000);
+    for pieces in [1, 3, 30_000] {
+        let send = |all: &str| {
+            all.as_bytes().chunks(pieces).fold(Script::new(), |script, piece| script.send(piece).wait(0))
+        };
+        let (reactor, id) = one(site(), send(&(lines.clone() + &get("/"))).fin());
+        assert_eq!(brief(&reactor, id), [is(200, "ok")], "{pieces}");
+    }
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(20_000));
+    let (reactor, id) = one(site(), Script::new().send(lines + &long).await_fin().fin());
+    assert_eq!((summary(&reactor, id), closes(&reactor)), ("431".into(), &[Reason::TooLarge][..]));
+}
+
 // ---- leaving ----
 
 #[test]

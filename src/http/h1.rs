@@ -250,9 +250,18 @@ impl Connection {
         self.read_head_slowly(input, on)
     }
 
-    /// A head that comes in pieces, or that is bad.
+    /// A head that comes in pieces, or behind empty lines, or that is bad.
     #[cold]
     fn read_head_slowly<A: Service>(&mut self, input: &mut Input<'_>, on: &mut On<'_, '_, A>) -> Next {
+        if self.exchange.is_none() {
+            // Empty lines before a request are not one (RFC 9112, section 2.2): they are not kept, and put no deadline off.
+            let answered = input.taken() > 0;
+            let pairs = input.bytes().chunks_exact(2).take_while(|pair| *pair == b"\r\n").count();
+            input.take(2 * pairs);
+            if matches!(input.bytes(), b"" | b"\r") {
+                return if answered { Next::Wait } else { Next::Stay };
+            }
+        }
         let mut fresh = Scan::default();
         let scan = self.exchange.as_mut().map_or(&mut fresh, |exchange| &mut exchange.scan);
         match head::parse(input.bytes(), scan, &on.app.site().options.limits) {
@@ -262,8 +271,7 @@ impl Connection {
                 next
             }
             Ok(Parsed::Partial) => {
-                // Empty lines before a request are not one (RFC 9112, section 2.2).
-                if self.state == State::Head || !scan.has_begun() {
+                if self.state == State::Head {
                     return Next::Wait;
                 }
                 self.state = State::Head;

@@ -53,11 +53,6 @@ impl Scan {
         self.pos == 0
     }
 
-    /// Whether a request has begun: something other than empty lines came.
-    pub fn has_begun(&self) -> bool {
-        !matches!(self.state, State::Start | State::StartLf)
-    }
-
     /// Reads on from where it stopped. `Ok(Some(n))`: the head is complete and has `n` bytes.
     /// `Ok(None)`: all of `buf` was read, more is needed.
     pub(super) fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
