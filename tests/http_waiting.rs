@@ -373,6 +373,35 @@ fn an_upload_that_waits_for_nobody_answers_500() {
     is_given_up(&reactor, id);
 }
 
+#[test]
+fn a_ticket_answers_an_upload_that_waits_for_it() {
+    let full = |reply: Responder<'_>| reply.start(507).body(b"the disk is full");
+    // One that takes what comes is answered, too: whether it waits already is not known where the ticket is.
+    let holding: fn() -> Box<dyn Upload> = || Box::new(Stuck(None));
+    let taking: fn() -> Box<dyn Upload> = || Box::new(Count(0));
+    for (upload, late) in [(holding, false), (holding, true), (taking, false), (taking, true)] {
+        let handler = move |_: &Request<'_>, reply: Responder<'_>| {
+            http::keep(reply.ticket());
+            reply.receive(upload())
+        };
+        let (mut reactor, listener) = serving(with_handler("/up", Box::new(Streaming(handler))));
+        let script = Script::new().send(post("/up", 100) + "abc").wait(50).send(get("/")).await_fin().fin();
+        let id = reactor.net_mut().arrive(listener, script);
+        run_for(&mut reactor, 10);
+        if late {
+            tickets().into_iter().for_each(|ticket| assert!(ticket.answer(put_off)));
+            run_for(&mut reactor, 100);
+        }
+        tickets().into_iter().for_each(|ticket| assert!(ticket.answer(full)));
+        settle(&mut reactor);
+        let seen = responses(reactor.net().sent(id), &[]);
+        assert_eq!(brief(&reactor, id), [is(507, "the disk is full")]);
+        assert!(seen[0].head.contains("connection: close"), "what is left of the body is no request");
+        assert_eq!(reactor.app().tape().exchanges, [(507, true, Some(Reason::Done))]);
+        assert_eq!(reactor.app().tape().routes, [Some("/up".to_string())]);
+    }
+}
+
 // ---- bodies ----
 
 /// An answer of a body that is made by this.

@@ -75,7 +75,8 @@ impl Ticket {
         Ticket(Arc::new(Inner { to, exchange, post: post.clone(), settled: AtomicBool::new(false) }))
     }
 
-    /// Answers. `compose` runs on the reactor's thread and must not block. False if the reactor has too much waiting; then the client
+    /// Answers. An upload that is still under way ends so, and the connection with it: what is left of its body is thrown away.
+    /// `compose` runs on the reactor's thread and must not block. False if the reactor has too much waiting; then the client
     /// gets 500, a little later.
     pub fn answer(self, compose: impl FnOnce(Responder<'_>) -> Reply + Send + 'static) -> bool {
         let what = What::Answer(Box::new(compose), self.clone());

@@ -58,7 +58,7 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) {
         if let Some(exchange) = self.exchange.as_mut() {
-            exchange.sink = Sink::Upload(upload);
+            (exchange.sink, exchange.left) = (Sink::Upload(upload), Left::Rest);
             exchange.ticket = on.app.site().issued.watch(on.cx.me(), self.number);
         }
         if expects_continue {

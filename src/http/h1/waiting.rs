@@ -27,7 +27,8 @@ impl Connection {
             return Next::Stay;
         }
         match (late.what, self.state) {
-            (What::Answer(compose, ticket), State::Late) => {
+            // An upload has no more use for what it has.
+            (What::Answer(compose, ticket), State::Late | State::Upload) => {
                 ticket.settle(true);
                 self.late_answer(compose, on)
             }
