@@ -939,7 +939,7 @@ fn what_is_cut_when_the_server_stops_is_reported_too() {
 }
 
 #[test]
-fn a_handler_that_wants_its_body_thrown_away_is_called_after_it() {
+fn a_handler_that_wants_its_body_thrown_away_is_called_after_it_and_shown_nothing_of_it() {
     struct Fixed;
     impl Handler for Fixed {
         fn handle(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
@@ -950,10 +950,19 @@ fn a_handler_that_wants_its_body_thrown_away_is_called_after_it() {
             BodyPolicy::Discard
         }
     }
-    let script =
-        Script::new().send(post("/d", "content-length: 5\r\n")).wait(5).send("hello").send(get("/")).fin();
-    let (reactor, id) = one(with("/d", Fixed), script);
-    assert_eq!(brief(&reactor, id), [is(200, "0"), is(200, "ok")]);
+    for (fields, body) in
+        [("content-length: 5\r\n", "hello"), ("transfer-encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n")]
+    {
+        let (head, rest) = (post("/d", fields), body.to_string() + &get("/"));
+        // It comes later, or with its head.
+        for script in [
+            Script::new().send(&head).wait(5).send(&rest).fin(),
+            Script::new().send([head.as_str(), &rest].concat()).fin(),
+        ] {
+            let (reactor, id) = one(with("/d", Fixed), script);
+            assert_eq!(brief(&reactor, id), [is(200, "0"), is(200, "ok")], "{fields:?}");
+        }
+    }
 }
 
 #[test]

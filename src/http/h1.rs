@@ -328,7 +328,8 @@ impl Connection {
         let whole = left.and_then(|n| rest.get(..usize::try_from(n).ok()?));
         if let (Some(body), false) = (whole, at_once) {
             asked.bytes_in = body.len() as u64;
-            return (self.serve(&asked, body, false, on), len + body.len());
+            let shown = if plan.policy == BodyPolicy::Discard { b"" } else { body };
+            return (self.serve(&asked, shown, false, on), len + body.len());
         }
         let mut exchange = self.exchange.take().unwrap_or_else(|| on.app.site().take_exchange());
         exchange.head.extend_from_slice(asked.raw);
