@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::http::{
-    self, Seen, Serving, Streaming, options, responses, serving, serving_with, site, tickets,
+    self, Count, Seen, Serving, Streaming, options, responses, serving, serving_with, site, tickets,
 };
 use support::{run_for, settle};
 
@@ -703,6 +703,53 @@ fn a_request_whose_body_is_coming_lives_by_the_limits_that_its_head_came_under()
         assert_eq!(reactor.app().tape().exchanges, [(status, true, None)], "{path}");
         assert_eq!(routes(&reactor), [route]);
         assert_eq!(seen(&reactor, id).len(), 1, "{path}");
+    }
+}
+
+#[test]
+fn a_body_that_was_thrown_away_is_not_handed_to_a_new_route_as_an_empty_one() {
+    let nothing = || Site::new(options());
+    let collects = || {
+        let mut site = nothing();
+        site.on("POST", "/x", |request, reply| reply.start(200).body(request.body())).unwrap();
+        site
+    };
+    let streams = || {
+        let mut site = nothing();
+        let upload =
+            |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Count { n: 0, most: 100 }));
+        site.on_upload("POST", "/x", 100, upload).unwrap();
+        site
+    };
+    let refuses = || {
+        let mut site = nothing();
+        site.on("GET", "/x", |_, reply| reply.start(200).body(b"")).unwrap();
+        site
+    };
+    type Make<'a> = &'a dyn Fn() -> Site;
+    let cases: [(Make, Make, u16, &str); 6] = [
+        (&nothing, &collects, 503, "/x"),
+        (&nothing, &streams, 503, "/x"),
+        (&collects, &streams, 503, "/x"),
+        (&collects, &collects, 200, "/x"),
+        (&collects, &nothing, 404, "-"),
+        (&collects, &refuses, 405, "-"),
+    ];
+    for (before, after, status, route) in cases {
+        for (first, last, empty) in [("6\r\nabc", "def\r\n0\r\n\r\n", false), ("0\r\n", "\r\n", true)] {
+            let (mut reactor, listener) = serving(before());
+            let script = Script::new().send(post("/x", "transfer-encoding: chunked\r\n") + first).wait(100);
+            let id = reactor.net_mut().arrive(listener, script.send(last).await_fin().fin());
+            run_for(&mut reactor, 50);
+            reactor.with_app(|app, _| app.site().replace(after()));
+            run_for(&mut reactor, 1000);
+            // Of one that was empty nothing is lost.
+            let status = if empty && status == 503 { 200 } else { status };
+            assert_eq!((reported(&reactor), routes(&reactor)), (vec![status], vec![route]));
+            let seen = &seen(&reactor, id)[0];
+            assert_eq!(seen.head.contains("connection: close"), status == 503, "{}", seen.head);
+            assert_eq!(seen.head.contains("retry-after: "), status == 503, "{}", seen.head);
+        }
     }
 }
 

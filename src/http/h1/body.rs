@@ -2,7 +2,7 @@
 
 use super::super::exchange::Sink;
 use super::super::fault::State;
-use super::super::reply::{Accepting, Upload};
+use super::super::reply::{Accepting, BodyPolicy, Upload};
 use super::super::serve;
 use super::super::site::{RouteId, Service};
 use super::{Asked, Connection, Next, On, RATE_WINDOW, kept_head};
@@ -11,6 +11,8 @@ use crate::reactor::{Input, Millis, Timer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(super) const TOO_LARGE: &str = "The request body is larger than its limit.";
+
+const MISSED: &str = "The server was set up anew while the request body came.";
 
 /// What a run of body bytes came to.
 enum Fed {
@@ -74,8 +76,11 @@ impl Connection {
         let asked = Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route };
         match sink {
             Sink::Upload(upload) => self.end_upload(&asked, upload, whole, terms, on),
-            // Whichever route has it now.
-            Sink::Discard | Sink::Collect => {
+            sink @ (Sink::Discard | Sink::Collect) => {
+                if let Some(route) = missed(&asked, matches!(sink, Sink::Collect), on) {
+                    return self.refuse_asked(&Asked { route, ..asked }, 503, MISSED, Reason::Refused, on);
+                }
+                // Whichever route has it now.
                 self.serve(&Asked { route: RouteId::NONE, ..asked }, &body, false, on)
             }
         }
@@ -105,6 +110,19 @@ impl Connection {
     pub(super) fn is_held(&self) -> bool {
         self.exchange.as_ref().is_some_and(|exchange| exchange.held.is_some())
     }
+}
+
+/// The route that would be given less than the body that came: since it began there was a reload, and the route before it wanted it
+/// in another way.
+fn missed<A: Service>(asked: &Asked<'_>, collected: bool, on: &mut On<'_, '_, A>) -> Option<RouteId> {
+    let head = asked.head.filter(|_| asked.bytes_in > 0)?;
+    let plan = on.app.site().plan(head);
+    let given = match plan.policy {
+        BodyPolicy::Discard => true,
+        BodyPolicy::Collect => collected,
+        BodyPolicy::Stream => false,
+    };
+    (!given && !plan.refused).then_some(plan.route)
 }
 
 /// Hands a piece to an upload; a panic in it is told.
