@@ -280,6 +280,29 @@ fn the_log_changes_its_level_its_form_and_its_place() {
 }
 
 #[test]
+fn an_access_log_that_cannot_be_written_is_said_once_and_so_is_that_it_can_again() {
+    let log = |path: &str| config("", &format!("[log]\naccess = \"common\"\naccess_path = {path:?}"), "one");
+    let mut server = Running::start("full", &log("/dev/full"));
+    let mut stream = server.connect();
+    get(&mut stream);
+    let line = server.program.await_log("cannot be written");
+    let said = ["ERROR", "the access log", "/dev/full", "No space left"];
+    assert!(said.iter().all(|word| line.contains(word)), "{line}");
+    get(&mut stream);
+    get(&mut stream);
+    let place = server.folder.0.join("access.log");
+    server.reload_well(&log(place.to_str().unwrap()));
+    get(&mut stream);
+    let (between, line) = server.program.log_until("written again");
+    assert!(line.contains("INFO") && !between.contains("cannot be written"), "{between}{line}");
+    server.program.signal(Signal::TERM);
+    server.program.end();
+    let lost: usize = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let kept = std::fs::read_to_string(&place).unwrap();
+    assert_eq!((lost + kept.lines().count(), lost > 0), (4, true), "{line}{kept}");
+}
+
+#[test]
 fn the_life_of_a_watched_peer_is_written_at_any_level_and_sigusr2_says_what_there_is() {
     let mut server = Running::start("watched", &config("", "[log]\ndebug_peers = [\"127.0.0.0/8\"]", "one"));
     let mut stream = server.connect();

@@ -20,7 +20,7 @@ pub(super) struct Logs {
 
 impl Logs {
     pub(super) fn start(log: &Log) -> io::Result<Logs> {
-        let access = LogWriter::start(sink(log), LIMIT)?;
+        let access = LogWriter::start_named("the access log", sink(log), LIMIT)?;
         let mut diagnostics = None;
         let output = Output::for_stderr(|| {
             let writer = LogWriter::start(Sink::Stderr, LIMIT)?;

@@ -8,6 +8,8 @@
 //! 3. What was offered before [`reopen`](LogWriter::reopen) goes to the old file, what comes after to the new one; nothing is lost.
 //! 4. [`close`](LogWriter::close) writes all that was offered, unless that takes longer than its bound.
 //! 5. A write that failed in the middle of a line does not spoil the next line.
+//! 6. One that was [started with a name](LogWriter::start_named) says in the diagnostics when it begins to fail, and when it no longer
+//!    does. The diagnostics have none: what cannot be written cannot say so.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -50,25 +52,43 @@ impl Sink {
             Sink::Stderr => File::from(io::stderr().as_fd().try_clone_to_owned()?),
             Sink::File(path) => {
                 let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-                opened.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?
+                opened.map_err(|e| self.blame(&e))?
             }
         };
-        Ok(Box::new(Patient(file)))
+        Ok(Box::new(Patient { file, at: self.clone() }))
+    }
+
+    /// The error, with where it happened.
+    fn blame(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{self}: {error}"))
+    }
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sink::Stdout => f.write_str("standard output"),
+            Sink::Stderr => f.write_str("standard error"),
+            Sink::File(path) => path.display().fmt(f),
+        }
     }
 }
 
 /// A file whose writes wait even if somebody made the descriptor non-blocking, as shared terminals and pipes may be.
-struct Patient(File);
+struct Patient {
+    file: File,
+    at: Sink,
+}
 
 impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.0.write(bytes) {
+            match self.file.write(bytes) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::OUT)];
+                    let mut fds = [rustix::event::PollFd::new(&self.file, rustix::event::PollFlags::OUT)];
                     rustix::event::poll(&mut fds, None)?;
                 }
-                done => return done,
+                done => return done.map_err(|e| self.at.blame(&e)),
             }
         }
     }
@@ -98,6 +118,8 @@ struct Shared {
     ended: Condvar,
     dropped: AtomicU64,
     limit: usize,
+    /// What the diagnostics call it, if they are to hear of it.
+    name: Option<&'static str>,
 }
 
 impl Shared {
@@ -155,13 +177,26 @@ pub struct LogWriter {
 impl LogWriter {
     /// Opens the sink and starts the thread. At most `limit` bytes wait, and as many are being written.
     pub fn start(sink: Sink, limit: usize) -> io::Result<LogWriter> {
-        let writer = LogWriter::start_with(sink.open()?, limit)?;
-        *writer.sink() = Some(sink);
-        Ok(writer)
+        LogWriter::spawn(sink.open()?, Some(sink), limit, None)
     }
 
-    /// The same with anything that can be written to.
+    /// The same for a log that is not itself where diagnostics go. Through the `log` crate it says once, at level error, that lines
+    /// of it are lost and why, and once, at level info, that it is written again and how many were.
+    pub fn start_named(name: &'static str, sink: Sink, limit: usize) -> io::Result<LogWriter> {
+        LogWriter::spawn(sink.open()?, Some(sink), limit, Some(name))
+    }
+
+    /// The same with anything that can be written to, and without a word.
     pub fn start_with(out: Box<dyn Write + Send>, limit: usize) -> io::Result<LogWriter> {
+        LogWriter::spawn(out, None, limit, None)
+    }
+
+    fn spawn(
+        out: Box<dyn Write + Send>,
+        sink: Option<Sink>,
+        limit: usize,
+        name: Option<&'static str>,
+    ) -> io::Result<LogWriter> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 pending: Vec::new(),
@@ -175,13 +210,14 @@ impl LogWriter {
             ended: Condvar::new(),
             dropped: AtomicU64::new(0),
             limit,
+            name,
         });
         let theirs = shared.clone();
         thread::Builder::new()
             .name("evenkeel-log".into())
             .stack_size(STACK)
             .spawn(move || run(&theirs, out))?;
-        Ok(LogWriter { queue: LogQueue(shared), sink: Mutex::new(None) })
+        Ok(LogWriter { queue: LogQueue(shared), sink: Mutex::new(sink) })
     }
 
     /// A way to it, for a worker.
@@ -242,9 +278,9 @@ impl Drop for LogWriter {
 }
 
 /// The thread: gathers, writes, naps.
-fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
+fn run(shared: &Shared, to: Box<dyn Write + Send>) {
     let mut batch = Vec::new();
-    let mut torn = false;
+    let mut out = Out { shared, to, torn: false, failing: None };
     loop {
         let mut state = shared.lock();
         while state.pending.is_empty() && state.next.is_none() && !state.closing {
@@ -266,11 +302,11 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
         if let Some((before, next)) = next {
             let old = &rest[..before.min(rest.len())];
             let of_old = lines_of(old).min(left);
-            shared.dropped.fetch_add(write_batch(&mut *out, old, of_old, &mut torn), Ordering::Relaxed);
+            out.write(old, of_old);
             (rest, left) = (&rest[old.len()..], left - of_old);
-            (out, torn) = (next, false);
+            (out.to, out.torn) = (next, false);
         }
-        shared.dropped.fetch_add(write_batch(&mut *out, rest, left, &mut torn), Ordering::Relaxed);
+        out.write(rest, left);
         batch.clear();
         batch.shrink_to(KEEP);
         let mut state = shared.lock();
@@ -281,26 +317,65 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
     }
 }
 
-/// Writes it; returns how many of its lines were lost.
-fn write_batch(out: &mut dyn Write, batch: &[u8], lines: u64, torn: &mut bool) -> u64 {
-    if *torn && out.write_all(b"\n").is_err() {
-        return lines;
+/// The thread's view of where lines go.
+struct Out<'a> {
+    shared: &'a Shared,
+    to: Box<dyn Write + Send>,
+    /// The last write failed in the middle of a line.
+    torn: bool,
+    /// Lines lost since writes began to fail, while they do.
+    failing: Option<u64>,
+}
+
+impl Out<'_> {
+    /// Writes it, counts what is lost, and says so at the first loss and at the first batch after it that is written whole.
+    fn write(&mut self, batch: &[u8], lines: u64) {
+        if batch.is_empty() {
+            return;
+        }
+        let written = write_batch(&mut *self.to, batch, lines, &mut self.torn);
+        match (&written, self.failing, self.shared.name) {
+            (Err((_, error)), None, Some(name)) => {
+                log::error!("{name} cannot be written, its lines are lost until it can: {error}");
+            }
+            (Ok(()), Some(lost), Some(name)) => log::info!("{name} is written again; lines lost: {lost}"),
+            (Err(_) | Ok(()), ..) => {}
+        }
+        self.failing = written.err().map(|(lost, _)| {
+            self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
+            self.failing.unwrap_or(0) + lost
+        });
+    }
+}
+
+/// Writes it; or says how many of its lines were lost, and why.
+fn write_batch(
+    out: &mut dyn Write,
+    batch: &[u8],
+    lines: u64,
+    torn: &mut bool,
+) -> Result<(), (u64, io::Error)> {
+    if *torn {
+        out.write_all(b"\n").map_err(|error| (lines, error))?;
     }
     *torn = false;
     let mut rest = batch;
     while !rest.is_empty() {
-        match out.write(rest) {
-            Ok(n) if n > 0 => rest = &rest[n.min(rest.len())..],
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Ok(_) | Err(_) => {
-                *torn = rest.len() < batch.len() && batch[batch.len() - rest.len() - 1] != b'\n';
-                return lines_of(rest).min(lines);
+        let error = match out.write(rest) {
+            Ok(n) if n > 0 => {
+                rest = &rest[n.min(rest.len())..];
+                continue;
             }
-        }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(_) => ErrorKind::WriteZero.into(),
+            Err(error) => error,
+        };
+        *torn = rest.len() < batch.len() && batch[batch.len() - rest.len() - 1] != b'\n';
+        return Err((lines_of(rest).min(lines), error));
     }
     // It cannot matter to the reactors, and is tried again with the next batch.
     drop(out.flush());
-    0
+    Ok(())
 }
 
 fn lines_of(bytes: &[u8]) -> u64 {

@@ -49,14 +49,20 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Reads the log up to a line with these words.
+    /// Reads the log up to a line with these words: that line.
     pub fn await_log(&mut self, words: &str) -> String {
+        self.log_until(words).1
+    }
+
+    /// Reads the log up to a line with these words: what comes before, and that line.
+    pub fn log_until(&mut self, words: &str) -> (String, String) {
         let mut log = String::new();
         loop {
             let before = log.len();
             assert!(self.log.read_line(&mut log).unwrap() > 0, "no {words:?} in the log:\n{log}");
             if log[before..].contains(words) {
-                return log.split_off(before);
+                let line = log.split_off(before);
+                return (log, line);
             }
         }
     }

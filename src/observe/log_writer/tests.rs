@@ -165,9 +165,13 @@ fn a_full_disk_loses_lines_by_count_and_tears_only_one() {
     let memory = Memory::default();
     let mut out = Faulty(vec![None, None, Some(6)], memory.clone());
     let mut torn = false;
-    assert_eq!(write_batch(&mut out, b"one\ntwo\nthree\n", 3, &mut torn), 2);
-    assert_eq!(write_batch(&mut out, b"four\n", 1, &mut torn), 1, "still full");
-    assert_eq!(write_batch(&mut out, b"five\n", 1, &mut torn), 0);
+    let mut lost = |batch: &[u8], lines| {
+        let written = write_batch(&mut out, batch, lines, &mut torn);
+        written.err().map(|(lost, error)| (lost, error.kind()))
+    };
+    assert_eq!(lost(b"one\ntwo\nthree\n", 3), Some((2, ErrorKind::StorageFull)));
+    assert_eq!(lost(b"four\n", 1), Some((1, ErrorKind::StorageFull)), "still full");
+    assert_eq!(lost(b"five\n", 1), None);
     assert_eq!(memory.bytes(), b"one\ntw\nfive\n");
 }
 
