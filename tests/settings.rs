@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes; whoever waits longer fails instead of hanging.
@@ -503,4 +504,35 @@ fn a_metrics_port_that_the_system_chose_is_said() {
     let (_, log) = program.end();
     let at = log.lines().find_map(|line| line.split_once("metrics at ")?.1.parse::<SocketAddr>().ok());
     assert!(at.is_some_and(|at| at.ip().is_loopback() && at.port() != 0), "{log}");
+}
+
+/// One that is told to end when the test does, whatever comes of it.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn lines_of_the_diagnostics_that_are_lost_count_as_lost_lines_of_logs() {
+    let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = evenkeel();
+    command.args(["--host", "127.0.0.1", "--port", "0"]).env("METRICS_PORT", metrics.port().to_string());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut server = Killed(command.stdout(Stdio::piped()).stderr(full).spawn().unwrap());
+    // It serves: nothing else is ever written there.
+    server.0.stdout.take().unwrap().read_exact(&mut [0; 12]).unwrap();
+    let began = Instant::now();
+    let lost = || {
+        let page = ask(metrics, "/metrics");
+        let mut lines = page.lines();
+        lines.find_map(|line| line.strip_prefix("evenkeel_log_lines_dropped_total ")?.parse::<u64>().ok())
+    };
+    while lost().unwrap() == 0 {
+        assert!(began.elapsed() < PATIENCE, "none is counted");
+        std::thread::yield_now();
+    }
 }

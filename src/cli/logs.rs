@@ -38,6 +38,11 @@ impl Logs {
         self.access.queue()
     }
 
+    /// Where diagnostics go, if not straight to a terminal.
+    pub(super) fn diagnostics(&self) -> Option<LogQueue> {
+        self.diagnostics.as_ref().map(LogWriter::queue)
+    }
+
     /// Another level and another place from now on. On an error nothing has changed.
     pub(super) fn reload(&self, old: &Log, new: &Log) -> io::Result<()> {
         if place(old) != place(new) {

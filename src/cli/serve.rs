@@ -140,7 +140,8 @@ fn serve(config: Config, logs: &Logs, again: &mut Again<'_>, world: &mut World<'
             return if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED };
         }
     };
-    let setup = Setup { access: Some(logs.queue()), inherited: systemd::inherited(), admin };
+    let (access, diagnostics) = (Some(logs.queue()), logs.diagnostics());
+    let setup = Setup { access, diagnostics, inherited: systemd::inherited(), admin };
     let mut server = match Server::start_with(&config, setup) {
         Ok(server) => server,
         Err(error) => {

@@ -87,7 +87,7 @@ impl Watch {
             max_connections: self.shared.max_connections() as u64,
             memory_held_bytes: self.shared.budget.held(),
             memory_budget_bytes: self.shared.budget.limit(),
-            log_lines_dropped: self.shared.access.as_ref().map_or(0, |queue| queue.dropped()),
+            log_lines_dropped: self.shared.log_lines_dropped(),
             reloads: self.shared.reloads(),
             certificates: self.shared.certificates(),
             draining: self.shared.is_draining(),

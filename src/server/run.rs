@@ -112,6 +112,8 @@ pub struct Server {
 pub struct Setup {
     /// Where the access log goes; without it there is none.
     pub access: Option<LogQueue>,
+    /// Where the diagnostics go, if that is a queue: the metric of lost lines counts its losses, too.
+    pub diagnostics: Option<LogQueue>,
     /// Sockets that listen already, handed over by a supervisor: each is used for the configured address that it has. What is
     /// not configured is left alone, and said.
     pub inherited: Vec<OsListener>,
@@ -143,7 +145,7 @@ impl Server {
 
     /// The same, with what a supervisor hands over and orders.
     pub fn start_with(config: &Config, setup: Setup) -> Result<Server, RunError> {
-        let Setup { access, mut inherited, admin } = setup;
+        let Setup { access, diagnostics, mut inherited, admin } = setup;
         let mut listeners = Vec::new();
         for listener in config.http_listeners() {
             let socket = bind(&mut inherited, &listener.address, said_by(config))?;
@@ -177,6 +179,7 @@ impl Server {
             tls: None,
             config: config.clone(),
         };
+        server.shared.diagnostics = diagnostics;
         server.shared.begin_living(calendar());
         if let Some((certificates, loaded)) = tls {
             server.shared.set_certificates(&loaded.expiries);

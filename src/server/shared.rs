@@ -23,6 +23,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// Where lines of the access log go.
     pub access: Option<LogQueue>,
+    /// Where the diagnostics go, if that is known.
+    pub diagnostics: Option<LogQueue>,
     draining: Arc<AtomicBool>,
     max_connections: Arc<AtomicUsize>,
     reloads: Arc<Mutex<Reloads>>,
@@ -40,6 +42,7 @@ impl Shared {
             budget,
             hub: Arc::new(Hub::new(workers, STATES)),
             access,
+            diagnostics: None,
             draining: Arc::default(),
             max_connections: Arc::new(AtomicUsize::new(config.server.max_connections)),
             reloads: Arc::default(),
@@ -86,6 +89,11 @@ impl Shared {
     pub(super) fn set_certificates(&self, expiries: &[Expiry]) {
         let all = expiries.iter().map(|one| (one.host.clone(), seconds(one.not_after)));
         *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = all.collect();
+    }
+
+    /// Lines of logs that were lost.
+    pub(super) fn log_lines_dropped(&self) -> u64 {
+        [&self.access, &self.diagnostics].into_iter().flatten().map(LogQueue::dropped).sum()
     }
 
     /// No new clients are to be sent here.
