@@ -303,6 +303,20 @@ fn an_access_log_that_cannot_be_written_is_said_once_and_so_is_that_it_can_again
 }
 
 #[test]
+fn an_access_log_that_is_a_fifo_without_a_reader_is_refused_and_the_server_runs_on() {
+    let mut server = Running::start("fifo", &config("", "", "one"));
+    let fifo = server.folder.0.join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let output = server.reload(&config("", &format!("[log]\naccess_path = {fifo:?}"), "two"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("nobody reads this FIFO"), "{said}");
+    assert!(get(&mut server.connect()).ends_with("one"));
+    server.program.signal(Signal::TERM);
+    assert_eq!(server.program.end().0, Some(0));
+}
+
+#[test]
 fn the_life_of_a_watched_peer_is_written_at_any_level_and_sigusr2_says_what_there_is() {
     let mut server = Running::start("watched", &config("", "[log]\ndebug_peers = [\"127.0.0.0/8\"]", "one"));
     let mut stream = server.connect();

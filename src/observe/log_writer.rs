@@ -11,12 +11,13 @@
 //! 6. One that was [started with a name](LogWriter::start_named) says in the diagnostics when it begins to fail, and when it no longer
 //!    does. The diagnostics have none: what cannot be written cannot say so.
 
+use rustix::fs::OFlags;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -40,7 +41,7 @@ pub enum Sink {
     Stdout,
     /// Standard error.
     Stderr,
-    /// Appended to this file, which is made with mode 0640 if it is not there.
+    /// Appended to this file, which is made with mode 0640 if it is not there. A FIFO must have a reader by then.
     File(PathBuf),
 }
 
@@ -51,8 +52,11 @@ impl Sink {
             Sink::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
             Sink::Stderr => File::from(io::stderr().as_fd().try_clone_to_owned()?),
             Sink::File(path) => {
-                let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-                opened.map_err(|e| self.blame(&e))?
+                // A FIFO without a reader would make opening it wait for one.
+                let flags = OFlags::NONBLOCK.bits() as i32;
+                let opened =
+                    OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
+                opened.map_err(|e| self.blame(&unread(path, e)))?
             }
         };
         Ok(Box::new(Patient { file, at: self.clone() }))
@@ -61,6 +65,17 @@ impl Sink {
     /// The error, with where it happened.
     fn blame(&self, error: &io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{self}: {error}"))
+    }
+}
+
+/// ENXIO says of a FIFO that nobody has it open for reading (open(2)); its text would not tell.
+fn unread(path: &Path, error: io::Error) -> io::Error {
+    let is_fifo = || std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::NXIO) if is_fifo() => {
+            io::Error::other("nobody reads this FIFO; start its reader first")
+        }
+        _ => error,
     }
 }
 
@@ -74,7 +89,8 @@ impl fmt::Display for Sink {
     }
 }
 
-/// A file whose writes wait even if somebody made the descriptor non-blocking, as shared terminals and pipes may be.
+/// A file whose writes wait even where the descriptor does not, as a FIFO's must not when it is opened, and others of shared
+/// terminals and pipes may not.
 struct Patient {
     file: File,
     at: Sink,

@@ -143,6 +143,34 @@ fn a_file_that_cannot_be_opened_is_said_and_the_old_one_goes_on() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+#[test]
+fn a_fifo_that_nobody_reads_is_an_error_and_one_that_is_read_gets_every_line() {
+    let folder = folder("fifo");
+    let path = folder.join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let start = || {
+        let (to, from) = mpsc::channel();
+        let sink = Sink::File(path.clone());
+        thread::spawn(move || to.send(LogWriter::start(sink, LIMIT)));
+        from.recv_timeout(LONG).expect("opening it does not wait")
+    };
+    let said = start().unwrap_err().to_string();
+    assert!(said.contains("nobody reads this FIFO") && said.contains(path.to_str().unwrap()), "{said}");
+    let reader = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&path);
+    let mut reader = reader.unwrap();
+    let writer = start().unwrap();
+    // From now on reads wait.
+    rustix::fs::fcntl_setfl(&reader, OFlags::empty()).unwrap();
+    // More than a pipe holds.
+    let lines: Vec<u8> = (0..20_000).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
+    assert!(writer.queue().offer(&lines, 20_000));
+    let mut got = vec![0; lines.len()];
+    io::Read::read_exact(&mut reader, &mut got).unwrap();
+    assert!(got == lines && writer.close(LONG));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// Takes `takes[i]` bytes at the i-th write, or fails.
 struct Faulty(Vec<Option<usize>>, Memory);
 
