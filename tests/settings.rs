@@ -460,26 +460,33 @@ fn a_worker_that_has_ended_is_on_the_page_with_all_that_it_counted_and_without_c
     assert_eq!((tally.connection_count(), tally.durations.count(), closed), (0, 1, 1));
 }
 
-/// The program under this `ulimit`.
-fn limited(limit: &str) -> Program {
+/// The program under this `ulimit`, with these flags beside.
+fn limited(limit: &str, flags: &str) -> Program {
     let mut command = std::process::Command::new("/bin/sh");
-    let script = format!("ulimit {limit}; exec \"$0\" --host 127.0.0.1 --port 0 --max-connections 200");
+    let script = format!("ulimit {limit}; exec \"$0\" --host 127.0.0.1 --port 0 {flags}");
     command.env_clear().env("ENABLE_METRICS", "false");
     Program::start(command.args(["-c", &script, env!("CARGO_BIN_EXE_evenkeel")]))
 }
 
 #[test]
 fn a_soft_limit_of_descriptors_is_raised_and_one_that_cannot_be_is_said() {
-    let program = limited("-Sn 100");
+    let program = limited("-Sn 100", "--max-connections 200");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.child.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let soft: u64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
     assert!(soft > 200, "{line}");
-    let mut program = limited("-n 100");
+    let mut program = limited("-n 100", "--max-connections 200");
     program.signal(Signal::TERM);
     let (_, log) = program.end();
     let said = log.lines().any(|line| line.contains("WARN") && line.contains("ulimit -n"));
     assert!(said && log.contains("server.max_connections: 200"), "{log}");
+}
+
+#[test]
+fn the_descriptors_of_many_workers_are_provided_for() {
+    let mut program = limited("-Sn 100", "--max-connections 10 --workers 50");
+    program.signal(Signal::TERM);
+    assert_eq!(program.end().0, Some(0));
 }
 
 #[test]

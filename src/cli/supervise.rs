@@ -100,12 +100,13 @@ impl Supervisor<'_> {
         let warnings: String =
             loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
         let config = loaded.config;
+        // Before sockets are made for the workers.
+        let lacking = descriptors::provide(&config).map(|what| format!("warning: {what}\n"));
         let reload = self.server.prepare(&config).map_err(|error| format!("{error}\n"))?;
         let mut changes = reload.difference().live.clone();
         // The only other thing that can fail, and the last: a log file that cannot be opened.
         let log = self.logs.reload(&self.config.log, &config.log);
         log.map_err(|error| format!("the access log cannot be opened: {error}\n"))?;
-        let lacking = descriptors::provide(&config).map(|what| format!("warning: {what}\n"));
         let applied = self.server.apply(reload);
         self.config = config;
         if let Err(error) = applied {
