@@ -318,7 +318,14 @@ fn an_access_log_that_is_a_fifo_without_a_reader_is_refused_and_the_server_runs_
 
 #[test]
 fn the_life_of_a_watched_peer_is_written_at_any_level_and_sigusr2_says_what_there_is() {
-    let mut server = Running::start("watched", &config("", "[log]\ndebug_peers = [\"127.0.0.0/8\"]", "one"));
+    for level in ["info", "warn", "error"] {
+        watched(level);
+    }
+}
+
+fn watched(level: &str) {
+    let log = format!("[log]\nlevel = {level:?}\ndebug_peers = [\"127.0.0.0/8\"]");
+    let mut server = Running::start(&format!("watched-{level}"), &config("", &log, "one"));
     let mut stream = server.connect();
     server.program.await_log(": open");
     stream.write_all(b"GET / HT").unwrap();

@@ -4,6 +4,7 @@ use super::logs::Logs;
 use super::systemd::{self, Watchdog};
 use super::{admin, descriptors};
 use crate::config::Loaded;
+use crate::observe::lifecycle::info_or_graver;
 use crate::reactor::net::os::Stopwatch;
 use crate::server::settings::Config;
 use crate::server::{AdminRequest, Server};
@@ -169,10 +170,11 @@ impl Supervisor<'_> {
         false
     }
 
+    /// At any level: somebody has asked for it.
     fn summary(&self) {
-        let survey = self.server.survey(SURVEY_PATIENCE);
-        log::info!("{survey}");
-        survey.summaries.iter().flat_map(|text| text.lines()).for_each(|line| log::info!("{line}"));
+        let (survey, level) = (self.server.survey(SURVEY_PATIENCE), info_or_graver());
+        log::log!(level, "{survey}");
+        survey.summaries.iter().flat_map(|text| text.lines()).for_each(|line| log::log!(level, "{line}"));
     }
 
     /// What can still be asked for while it drains.

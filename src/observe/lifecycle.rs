@@ -51,10 +51,14 @@ impl Lifecycle {
 
     #[cold]
     fn write(&self, token: Token, peer: &Peer, what: fmt::Arguments<'_>) {
-        let passes = log::max_level().to_level().unwrap_or(log::Level::Error);
-        let level = if self.is_watched(peer) { passes.min(log::Level::Info) } else { log::Level::Debug };
+        let level = if self.is_watched(peer) { info_or_graver() } else { log::Level::Debug };
         log::log!(target: TARGET, level, "{token} {peer}: {what}");
     }
+}
+
+/// The level of what somebody has asked for: info, or a graver one if only that passes the filter.
+pub fn info_or_graver() -> log::Level {
+    log::max_level().to_level().unwrap_or(log::Level::Error).min(log::Level::Info)
 }
 
 #[cfg(test)]
