@@ -73,10 +73,13 @@ pub fn main() -> u8 {
 pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let out: &mut dyn Write = if error.use_stderr() { world.stderr } else { world.stdout };
-            let _ = write!(out, "{}", error.render());
-            return if error.use_stderr() { EXIT_USAGE } else { EXIT_FINE };
+        Err(error) if error.use_stderr() => {
+            let _ = write!(world.stderr, "{}", error.render());
+            return EXIT_USAGE;
+        }
+        Err(help) => {
+            let written = write!(world.stdout, "{}", help.render());
+            return answered(written, world);
         }
     };
     let code = match (cli.command, cli.dir) {

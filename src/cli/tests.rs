@@ -171,7 +171,7 @@ impl Write for Broken {
 #[test]
 fn an_answer_that_a_full_disk_did_not_take_is_exit_1_and_a_reader_that_has_gone_is_not() {
     use std::io::ErrorKind;
-    for args in [&["config", "print"][..], &["check"], &["completions", "bash"]] {
+    for args in [&["config", "print"][..], &["check"], &["completions", "bash"], &["--help"], &["-V"]] {
         for (kind, code) in [(ErrorKind::StorageFull, EXIT_FAILED), (ErrorKind::BrokenPipe, EXIT_FINE)] {
             let (env, mut err) = (BTreeMap::<String, String>::new(), Vec::new());
             let mut world = World {
