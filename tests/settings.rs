@@ -10,7 +10,7 @@ use evenkeel::server::settings::{Address, Config};
 use program::{Program, evenkeel};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -520,6 +520,22 @@ impl Drop for Killed {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_json_log_on_standard_output_is_json_from_the_first_line_on() {
+    for path in ["-", "/dev/stdout"] {
+        let mut command = evenkeel();
+        command.args(["--host", "127.0.0.1", "--port", "0"]).env("ENABLE_METRICS", "false");
+        command.env("EVENKEEL_LOG_ACCESS", "json").env("EVENKEEL_LOG_ACCESS_PATH", path);
+        let mut server = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let at = log.find_map(|line| line.split_once("listening on ")?.1.parse().ok()).unwrap();
+        assert_eq!(status(&ask(at, "/")), "200");
+        let mut line = String::new();
+        BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with('{') && line.contains("\"status\":200"), "{line}");
     }
 }
 

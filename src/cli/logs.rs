@@ -5,7 +5,7 @@ use crate::observe::log_writer::LIMIT;
 use crate::observe::{LogQueue, LogWriter, Sink};
 use crate::server::settings::{AccessFormat, Log};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the last lines of the logs may take to be written.
@@ -72,6 +72,11 @@ impl Logs {
 /// The file that the access log goes to.
 fn place(log: &Log) -> Option<&PathBuf> {
     log.access_path.as_ref().filter(|_| log.access != AccessFormat::Off)
+}
+
+/// Standard output is a log of JSON: whoever reads it expects nothing else there.
+pub(super) fn is_json_on_stdout(log: &Log) -> bool {
+    log.access == AccessFormat::Json && place(log).is_none_or(|path| path == Path::new("/dev/stdout"))
 }
 
 fn sink(log: &Log) -> Sink {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use super::args::Options;
-use super::logs::Logs;
+use super::logs::{self, Logs};
 use super::supervise::{self, Supervisor};
 use super::{
     EXIT_DENIED, EXIT_FAILED, EXIT_FINE, EXIT_USAGE, World, admin, command, descriptors, load, open, refuse,
@@ -149,7 +149,7 @@ fn serve(config: Config, logs: &Logs, again: &mut Again<'_>, world: &mut World<'
             return if error.is_denied() { EXIT_DENIED } else { EXIT_FAILED };
         }
     };
-    announce(&server, world);
+    announce(&server, &config, world);
     let file = again.options.config.as_deref();
     Supervisor { server: &mut server, wakes: &wakes, logs, config, file, reread: &mut || again.read() }.run();
     match server.wait() {
@@ -165,10 +165,12 @@ fn serve(config: Config, logs: &Logs, again: &mut Again<'_>, world: &mut World<'
 }
 
 /// Says where it listens.
-fn announce(server: &Server, world: &mut World<'_>) {
+fn announce(server: &Server, config: &Config, world: &mut World<'_>) {
     for address in server.addresses() {
         log::info!("listening on {address}");
-        let _ = writeln!(world.stdout, "listening on {address}");
+        if !logs::is_json_on_stdout(&config.log) {
+            let _ = writeln!(world.stdout, "listening on {address}");
+        }
         if let Address::Tcp(at) = address
             && at.ip().is_unspecified()
         {
