@@ -12,6 +12,8 @@ use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -521,6 +523,40 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn what_is_in_the_way_of_a_unix_socket_is_said_as_what_it_is() {
+    let folder = std::env::temp_dir().join(format!("evenkeel-settings-{}-unix", std::process::id()));
+    let (file, socket) = (folder.join("file"), folder.join("socket"));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(&file, "").unwrap();
+    // Nobody listens there, and nobody may ask.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    for (path, mode) in [(&folder, 0o777), (&socket, 0)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (path, code, words) in [(&file, 1, "is not a socket"), (&socket, 77, "may not be asked")] {
+        let text =
+            format!("[metrics]\nenable = false\n[[listener]]\naddress = \"unix:{}\"\n", path.display());
+        std::fs::write(folder.join("evenkeel.toml"), text).unwrap();
+        let mut command = evenkeel();
+        command.arg("-c").arg(folder.join("evenkeel.toml"));
+        // Nothing is forbidden to root.
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534);
+        }
+        match command.output() {
+            Ok(output) => {
+                let said = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(code), "{said}");
+                assert!(said.contains(words) && !said.contains("another program"), "{said}");
+            }
+            // The program is in a folder of root's own.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied),
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

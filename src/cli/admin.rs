@@ -61,6 +61,9 @@ pub(super) fn listen(config: &Config, env: &dyn Env) -> io::Result<Option<OsList
                      server.admin_socket says another place"
                 );
             }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                log::warn!("no admin socket at {}: {error}", path.display());
+            }
             Err(error) => log::debug!("no admin socket at {}: {error}", path.display()),
         }
     }

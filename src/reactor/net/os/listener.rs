@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::fs::MetadataExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,15 +45,16 @@ impl OsListener {
     }
 
     /// Listens at a path, whose file gets this mode (`0o660`, say) before anybody can connect. A socket file that nobody answers at is
-    /// removed first; anything else there is `AddrInUse`. The file goes when the last clone is dropped.
+    /// removed first. One that somebody answers at is `AddrInUse`, one that may not be asked or removed `PermissionDenied`, and
+    /// anything else there `AlreadyExists`. The file goes when the last clone is dropped.
     pub fn unix(path: &Path, mode: u32) -> io::Result<OsListener> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
         let addr = SockAddr::unix(path)?;
         if let Err(error) = socket.bind(&addr) {
-            if error.kind() != io::ErrorKind::AddrInUse || !is_stale(path, &addr)? {
+            if error.kind() != io::ErrorKind::AddrInUse {
                 return Err(error);
             }
-            fs::remove_file(path)?;
+            remove_stale(path, &addr, error)?;
             socket.bind(&addr)?;
         }
         let file = Arc::new(SocketFile::made(path)?);
@@ -168,14 +169,27 @@ pub(super) fn connect(to: &Target) -> io::Result<OwnedFd> {
     }
 }
 
-/// It is a socket file, and nobody listens there.
-fn is_stale(path: &Path, addr: &SockAddr) -> io::Result<bool> {
-    use std::os::unix::fs::FileTypeExt;
+/// Removes a socket file at which nobody listens. `taken`: the error if somebody does.
+fn remove_stale(path: &Path, addr: &SockAddr, taken: io::Error) -> io::Result<()> {
+    use io::ErrorKind as K;
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Ok(false);
+        let what = "what is there is not a socket; remove it, or name another path";
+        return Err(io::Error::new(K::AlreadyExists, what));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    Ok(probe.connect(addr).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+    match probe.connect(addr).map_err(|error| error.kind()) {
+        Err(K::ConnectionRefused) => fs::remove_file(path).map_err(|error| {
+            let what =
+                format!("the socket that is there, at which nobody listens, cannot be removed: {error}");
+            io::Error::new(error.kind(), what)
+        }),
+        Err(K::PermissionDenied) => {
+            let what =
+                "the socket that is there may not be asked whether anybody listens; remove it if nobody does";
+            Err(io::Error::new(K::PermissionDenied, what))
+        }
+        Ok(()) | Err(_) => Err(taken),
+    }
 }
 
 /// A socket file of ours, removed at the end unless somebody has put another in its place.

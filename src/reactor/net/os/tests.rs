@@ -192,8 +192,8 @@ fn a_socket_file_is_replaced_only_when_stale_and_removed_only_when_ours() {
     drop(UnixListener::bind(&path).unwrap());
     let listener = OsListener::unix(&path, 0o640).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-    let in_use = |path: &Path| OsListener::unix(path, 0o600).unwrap_err().kind() == io::ErrorKind::AddrInUse;
-    assert!(in_use(&path), "somebody answers there");
+    let refused = |path: &Path| OsListener::unix(path, 0o600).unwrap_err().kind();
+    assert_eq!(refused(&path), io::ErrorKind::AddrInUse, "somebody answers there");
     let clone = listener.try_clone().unwrap();
     drop(listener);
     assert!(path.exists(), "a clone still listens");
@@ -206,7 +206,8 @@ fn a_socket_file_is_replaced_only_when_stale_and_removed_only_when_ours() {
     std::fs::write(&path, "another's").unwrap();
     drop(listener);
     assert!(path.exists(), "it was another's by then");
-    assert!(in_use(&path) && path.exists(), "no socket: not ours to remove");
+    assert_eq!(refused(&path), io::ErrorKind::AlreadyExists);
+    assert!(path.exists(), "no socket: not ours to remove");
 }
 
 /// Good and bad links, every kind of file.
