@@ -536,7 +536,7 @@ fn what_is_in_the_way_of_a_unix_socket_is_said_as_what_it_is() {
     for (path, mode) in [(&folder, 0o777), (&socket, 0)] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    for (path, code, words) in [(&file, 1, "is not a socket"), (&socket, 77, "may not be asked")] {
+    for (path, code, words) in [(&file, 78, "is no socket"), (&socket, 77, "may not be asked")] {
         let text =
             format!("[metrics]\nenable = false\n[[listener]]\naddress = \"unix:{}\"\n", path.display());
         std::fs::write(folder.join("evenkeel.toml"), text).unwrap();
