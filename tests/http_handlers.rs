@@ -1044,10 +1044,18 @@ fn a_partial_head_first_gets_the_buffer_that_the_settings_say() {
 
 // ---- what a program is told of an exchange ----
 
-/// A program of its own, which writes down how many bytes of body came and went.
+/// A program of its own, which writes down what it is told.
 struct Counting {
     site: Site,
-    bytes: Vec<(u64, u64)>,
+    told: Vec<Exchange>,
+}
+
+/// Bytes of body that came and went, how long it took in milliseconds, and why the connection closed with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Exchange {
+    bytes: (u64, u64),
+    ms: u64,
+    closing: Option<Reason>,
 }
 
 struct Talk(Connection);
@@ -1077,7 +1085,8 @@ impl Service for Counting {
     }
 
     fn on_exchange(&mut self, done: &Exchanged<'_>) {
-        self.bytes.push((done.bytes_in, done.bytes_out));
+        let bytes = (done.bytes_in, done.bytes_out);
+        self.told.push(Exchange { bytes, ms: done.duration_ms, closing: done.closing });
     }
 }
 
@@ -1110,15 +1119,15 @@ impl Session for Talk {
     }
 }
 
-/// Bytes of body that came and went, of each exchange of one peer.
-fn counted(site: Site, script: Script) -> Vec<(u64, u64)> {
+/// What is told of the exchanges of one peer.
+fn told(site: Site, script: Script) -> Vec<Exchange> {
     let mut net = SimNet::new(1);
     let listener = net.listen();
-    let mut reactor = Reactor::new(Counting { site, bytes: Vec::new() }, net, Settings::default());
+    let mut reactor = Reactor::new(Counting { site, told: Vec::new() }, net, Settings::default());
     reactor.add_listener(listener).unwrap();
     reactor.net_mut().arrive(listener, script);
     settle(&mut reactor);
-    reactor.app().bytes.clone()
+    reactor.app().told.clone()
 }
 
 #[test]
@@ -1132,6 +1141,44 @@ fn a_stream_of_a_known_length_that_is_cut_before_its_first_byte_is_reported_as_n
             reply.start(200).stream(Some(1000), Box::new(body))
         });
         let script = Script::new().send([get("/"), get("/s")].concat());
-        assert_eq!(counted(with("/s", stream), script), [(0, 2), (0, bytes)]);
+        let bytes_told: Vec<_> = told(with("/s", stream), script).iter().map(|one| one.bytes).collect();
+        assert_eq!(bytes_told, [(0, 2), (0, bytes)]);
+    }
+}
+
+#[test]
+fn of_an_answer_that_waits_for_its_peer_it_is_told_when_that_took_it_and_how_much() {
+    const LEN: u64 = 1 << 20;
+    let large = || with("/l", f(|_, reply| reply.start(200).body(&vec![b'x'; LEN as usize])));
+    let made = || {
+        let stream = |_: &Request<'_>, reply: Responder<'_>| {
+            let mut chunks = LEN >> 14;
+            let body = move |out: &mut Vec<u8>| {
+                out.resize(1 << 14, b'x');
+                chunks -= 1;
+                if chunks > 0 { Flow::More } else { Flow::End }
+            };
+            reply.start(200).stream(Some(LEN), Box::new(body))
+        };
+        with("/l", f(stream))
+    };
+    let kept = || get("/l");
+    let last = || "GET /l HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".to_owned();
+    for site in [&large as &dyn Fn() -> Site, &made] {
+        for (request, ends) in [(kept(), None), (last(), Some(Reason::Done))] {
+            let slow = |then: Script| Script::new().window(100_000).send(&request).wait(500).then(then);
+            // Whoever takes all of it, slowly.
+            let all = told(site(), slow(Script::new().window(u64::MAX).wait(100).fin()));
+            assert_eq!((all[0].bytes, all[0].closing, all.len()), ((0, LEN), ends, 1));
+            assert!((500..600).contains(&all[0].ms), "{all:?}");
+            // Whoever takes a part, and is gone.
+            let part = told(site(), slow(Script::new().reset()));
+            assert_eq!((part[0].closing, part.len()), (Some(Reason::Reset), 1));
+            assert!((99_000..100_000).contains(&part[0].bytes.1), "{part:?}");
+            // Whoever takes a part, and then nothing.
+            let part = told(site(), slow(Script::new()));
+            assert_eq!((part[0].closing, part.len()), (Some(Reason::WriteStalled), 1));
+            assert!((99_000..100_000).contains(&part[0].bytes.1), "{part:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::late::Watch;
 use super::reply::{Body, Sent, Terms, Upload};
+use crate::observe::Reason;
 use crate::reactor::Millis;
 use crate::wire::http::chunked::Decoder;
 use crate::wire::http::{Reject, Scan, Version};
@@ -91,6 +92,8 @@ pub(super) struct Exchange {
     /// Bytes that the producer still owes, if it announced a length.
     pub owed: Option<u64>,
     pub began: Millis,
+    /// Why the connection closes when the peer has taken the answer, if it does.
+    pub ending: Option<Reason>,
 }
 
 impl Default for Exchange {
@@ -118,6 +121,7 @@ impl Default for Exchange {
             producer: None,
             owed: None,
             began: Millis(0),
+            ending: None,
         }
     }
 }

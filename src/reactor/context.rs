@@ -1,7 +1,7 @@
 //! What a protocol machine is, and all that it may do.
 //!
-//! A [`Session`] gets bytes or an [`Event`], the [`App`] of its worker, and a [`Cx`]; it writes into the cork and returns a [`Step`]. It
-//! cannot reach a socket or another session. Nothing re-enters: notes and births are queued and done after it has returned.
+//! A [`Session`] gets bytes or an [`Event`], its [`App`], and a [`Cx`]; it writes into the cork and returns a [`Step`]. It cannot reach a
+//! socket or another session. Nothing re-enters: notes and births are queued and done after it has returned.
 
 use super::buffer::BufferPool;
 use super::handle::HandleSlot;
@@ -184,6 +184,8 @@ pub struct End<R> {
     pub phase: Phase,
     /// Why it ended.
     pub reason: R,
+    /// Bytes of its output, files included, that the kernel did not take.
+    pub unsent: u64,
 }
 
 /// A session that was asked for and is not in the tables yet.
@@ -325,11 +327,6 @@ impl<A: App> Cx<'_, A> {
     /// The cork and the world, for machines that compose output with both at hand.
     pub fn output(&mut self) -> (&mut Cork, &mut dyn Host) {
         (&mut self.core.cork, self.host)
-    }
-
-    /// Bytes in memory that wait for the peer, this call's output included.
-    pub fn backlog(&self) -> usize {
-        self.core.cork.memory() + self.port().map_or(0, |port| port.backlog())
     }
 
     /// Stops or resumes reading. On resuming, what was kept is shown again, and nothing that came meanwhile is lost.

@@ -146,6 +146,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         {
             self.core.pool.give(inbox);
         }
+        let unsent = port.outbox.as_ref().map_or(0, |outbox| outbox.len());
         if let Some(mut outbox) = port.outbox.take() {
             outbox.clear(&mut self.core.pool);
             self.keep_outbox(outbox);
@@ -163,7 +164,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         self.core.counters.closed += 1 + u64::from(mutant::is(Mutant::CountCloseTwice));
         let reason = port.reason.unwrap_or_else(|| PortReason::Stopped.into());
-        let end = End { token, peer: port.peer, phase: port.phase, reason };
+        let end = End { token, peer: port.peer, phase: port.phase, reason, unsent };
         if let Some(session) = self.sessions.get_mut(index).and_then(Option::take) {
             let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
             self.app.on_close(session, end, &mut cx);

@@ -314,6 +314,16 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
     }
 
+    /// What can no longer leave is thrown away, once the session has heard of it and could ask how much it is.
+    fn drop_unsent(&mut self, token: Token) {
+        if let Some(port) = self.core.ports.get_mut(token).filter(|port| port.phase == Phase::ReadOnly)
+            && let Some(mut outbox) = port.outbox.take()
+        {
+            outbox.clear(&mut self.core.pool);
+            self.keep_outbox(outbox);
+        }
+    }
+
     /// An operation failed while there is a session to ask.
     pub(super) fn failed(&mut self, token: Token, failure: Failure) {
         let Some(port) = self.core.ports.get_mut(token) else { return };
@@ -330,14 +340,11 @@ impl<A: App, N: Net> Reactor<A, N> {
             // Nothing more can leave; what comes is still read.
             port.phase = Phase::ReadOnly;
             port.flags.set(Flags::RESET, failure.fault == Fault::Reset);
-            if let Some(mut outbox) = port.outbox.take() {
-                outbox.clear(&mut self.core.pool);
-                self.keep_outbox(outbox);
-            }
             // What waited held the input back; no edge tells that it does not any more.
             self.core.enqueue(token);
         }
         self.event(token, Event::Failed(failure));
+        self.drop_unsent(token);
         // What it said may have failed, too: that decides nothing.
         let undecided = |port: &Port<A::Reason>| port.phase == phase || port.phase == Phase::ReadOnly;
         let undecided = self.core.ports.get(token).is_some_and(undecided);

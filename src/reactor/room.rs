@@ -15,6 +15,17 @@ impl<A: App> Cx<'_, A> {
         settings.high_water.saturating_sub(port.backlog())
     }
 
+    /// Bytes in memory that wait for the peer, this call's output included.
+    pub fn backlog(&self) -> usize {
+        self.core.cork.memory() + self.core.ports.get(self.me).map_or(0, |port| port.backlog())
+    }
+
+    /// Bytes that wait for the peer, files included, this call's output not. Still there when a failed write is told.
+    pub fn unsent(&self) -> u64 {
+        let outbox = self.core.ports.get(self.me).and_then(|port| port.outbox.as_ref());
+        outbox.map_or(0, |outbox| outbox.len())
+    }
+
     /// [`pressure`](Self::pressure), for a machine that asked for its [`room`](Self::room) at the beginning of the call.
     #[inline]
     pub fn pressure_within(&mut self, room: usize) -> Pressure {

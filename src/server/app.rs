@@ -298,7 +298,7 @@ impl App for Worker {
             Session::Tick(_) => return,
         }
         self.clients.leave(&end.peer);
-        let End { token, peer, phase, reason } = end;
+        let End { token, peer, phase, reason, .. } = end;
         if let Some(state) = state {
             self.publisher.tally.closed(state, reason);
         }

@@ -160,23 +160,65 @@ impl Connection {
         reason: Reason,
         on: &mut On<'_, '_, A>,
     ) -> Next {
+        self.number = self.number.wrapping_add(1);
         let closing = sent.close || self.last;
+        if on.cx.pressure_within(on.room) != Pressure::Low {
+            return self.await_peer(asked, sent, closing.then_some(reason), on);
+        }
         self.report(asked, sent, closing.then_some(reason), on);
         if let Some(exchange) = self.exchange.take() {
             on.app.site().keep_exchange(exchange);
         }
-        self.number = self.number.wrapping_add(1);
         if closing {
             return Next::close(Close::Graceful, reason);
         }
-        match on.cx.pressure_within(on.room) {
-            Pressure::Low => {
+        self.state = State::Idle;
+        Next::Again
+    }
+
+    /// Much of an answer waits: its exchange is over, and reported, when the peer has taken that, or will not. `ending`: why the
+    /// connection closes then, if it does.
+    #[inline(never)]
+    fn await_peer<A: Service>(
+        &mut self,
+        asked: &Asked<'_>,
+        sent: &Sent,
+        ending: Option<Reason>,
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
+        let mut exchange = self.exchange.take().unwrap_or_else(|| on.app.site().take_exchange());
+        let head = match exchange.head.is_empty() {
+            true => asked.raw.to_vec(),
+            false => std::mem::take(&mut exchange.head),
+        };
+        exchange.reset();
+        let sent = Sent { route: sent.route.or(asked.route), ..*sent };
+        *exchange = Exchange {
+            head,
+            sent,
+            ending,
+            began: asked.began,
+            received: asked.bytes_in,
+            ..Exchange::default()
+        };
+        self.exchange = Some(exchange);
+        self.state = State::Sending;
+        Next::Wait
+    }
+
+    /// The peer has taken most of what it was sent last.
+    fn taken<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
+        let last = self.last.then(|| self.end_reason());
+        let ending = self.exchange.as_ref().and_then(|exchange| exchange.ending).or(last);
+        let _ = self.with_kept(on, |me, asked, sent, on| {
+            me.report(asked, &sent, ending, on);
+            Next::Wait
+        });
+        match ending {
+            Some(reason) => Next::close(Close::Graceful, reason),
+            None => {
                 self.state = State::Idle;
                 Next::Again
-            }
-            Pressure::High | Pressure::Gone => {
-                self.state = State::Sending;
-                Next::Wait
             }
         }
     }
@@ -192,11 +234,7 @@ impl Connection {
     /// What was sent is below low water.
     pub(super) fn drained<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
         match self.state {
-            State::Sending if self.last => Next::close(Close::Graceful, self.end_reason()),
-            State::Sending => {
-                self.state = State::Idle;
-                Next::Again
-            }
+            State::Sending => self.taken(on),
             State::Stream => self.produce(on),
             State::Fresh | State::Idle | State::Head | State::Body | State::Upload | State::Late => {
                 Next::Stay
@@ -344,9 +382,10 @@ impl Connection {
     /// Reports an exchange that was cut off, if one was under way.
     pub(super) fn report_cut<A: Service>(&mut self, reason: Reason, on: &mut On<'_, '_, A>) {
         if self.exchange.is_some() {
+            let unsent = on.cx.unsent();
             let _ = self.with_kept(on, |me, asked, sent, on| {
-                // What was only announced was not sent.
-                me.report(asked, &Sent { announced: None, ..sent }, Some(reason), on);
+                let body_bytes = me.body_bytes(&sent).saturating_sub(unsent);
+                me.report(asked, &Sent { announced: None, body_bytes, ..sent }, Some(reason), on);
                 Next::Wait
             });
         }
@@ -367,13 +406,29 @@ impl Connection {
             head: head.as_ref(),
             status: sent.status,
             bytes_in: *received,
-            bytes_out: sent.body_bytes,
+            bytes_out: self.body_bytes(sent).saturating_sub(end.unsent),
             duration_ms: now.0.saturating_sub(began.0),
             unix_seconds: site.clock.unix_seconds(),
             closing: Some(end.reason),
         };
         app.on_exchange(&done);
         app.site().keep_exchange(exchange);
+    }
+
+    /// How much body there is of an answer that is cut: all of one that is only to be taken, else what was made so far. What was only
+    /// announced was not sent.
+    fn body_bytes(&self, sent: &Sent) -> u64 {
+        match self.state {
+            State::Sending if sent.body_bytes == 0 => sent.announced.unwrap_or(0),
+            State::Fresh
+            | State::Idle
+            | State::Head
+            | State::Body
+            | State::Upload
+            | State::Late
+            | State::Stream
+            | State::Sending => sent.body_bytes,
+        }
     }
 
     #[inline]
