@@ -1,10 +1,14 @@
-//! A running server takes over another configuration, or refuses it whole. On real sockets, with the binary.
+//! A running server takes over another configuration, or refuses it whole. On real sockets; the program, or a server in this process.
 
 #[path = "support/program.rs"]
 mod program;
 
+use evenkeel::config::{self, Flags, Source};
+use evenkeel::server::Server;
+use evenkeel::server::settings::{Address, Config, Listener};
 use program::{Program, evenkeel};
 use rustix::process::Signal;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -438,4 +442,75 @@ fn the_access_log_names_route_request_and_client_and_believes_only_trusted_proxi
     let made = line("/nothing").split("\"request_id\":\"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(made.len(), 32, "{}", line("/nothing"));
     has("/x/later", &["\"client_ip\":\"127.0.0.1\"", "\"route\":\"b.test/x/{name}\""]);
+}
+
+/// A server in this process.
+struct Inside(Option<Server>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let server = self.0.take().unwrap();
+        server.stop();
+        let _ = server.wait();
+    }
+}
+
+impl Inside {
+    fn start(config: &Config) -> Inside {
+        Inside(Some(Server::start(config, None).unwrap()))
+    }
+
+    fn server(&mut self) -> &mut Server {
+        self.0.as_mut().unwrap()
+    }
+
+    /// Where its listener of this number is.
+    fn at(&self, number: usize) -> SocketAddr {
+        let Address::Tcp(at) = self.0.as_ref().unwrap().addresses()[number] else { panic!("a TCP address") };
+        at
+    }
+
+    fn reload(&mut self, config: &Config) {
+        let reload = self.server().prepare(config).unwrap();
+        self.server().apply(reload).unwrap();
+    }
+}
+
+/// One worker that answers with `mine`, at these listeners.
+fn plain(listeners: &[Listener]) -> Config {
+    let text = "[server]\nworkers = 1\n[metrics]\nenable = false\n[[route]]\nrespond = \"mine\"\n";
+    let source = Source::new("test.toml", text.into(), "".into());
+    let env = BTreeMap::<String, String>::new();
+    let config = config::load(Some(&source), &env, &Flags::default()).unwrap().config;
+    Config { listeners: listeners.into(), ..config }
+}
+
+fn listener(at: SocketAddr, tls: bool) -> Listener {
+    Listener { address: Address::Tcp(at), tls, proxy_protocol: false }
+}
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+#[test]
+fn listeners_on_any_port_are_told_apart_by_their_order() {
+    let folder = Folder::new("any-port");
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut config = plain(&[listener(ANY, false), listener(ANY, true)]);
+    config.tls.cert = Some(folder.write("cert.pem", &pair.cert.pem()));
+    config.tls.key = Some(folder.write("key.pem", &pair.signing_key.serialize_pem()));
+    let mut running = Inside::start(&config);
+    let (first, second) = (running.at(0), running.at(1));
+    // What a port that speaks TLS says to plain HTTP is 400.
+    let secure = |at| !get(&mut connect(at)).ends_with("mine");
+    assert_eq!([first, second].map(secure), [false, true]);
+    running.reload(&config);
+    assert_eq!([first, second].map(secure), [false, true], "nothing was changed");
+    config.listeners = [listener(ANY, true), listener(ANY, false), listener(ANY, true)].into();
+    running.reload(&config);
+    assert_eq!((running.at(0), running.at(1)), (first, second));
+    assert_eq!([first, second, running.at(2)].map(secure), [true, false, true]);
+    config.listeners = [listener(ANY, true)].into();
+    running.reload(&config);
+    assert_eq!(running.server().addresses(), [Address::Tcp(first)]);
+    assert!(secure(first) && TcpStream::connect(second).is_err());
 }

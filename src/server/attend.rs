@@ -5,19 +5,55 @@ use super::reload::Order;
 use super::settings::{Address, Config, Listener};
 use super::{build, relief};
 use crate::reactor::{ListenerId, Net, OsNet, Reactor, Settings, Turn};
+use crate::tcp::ServiceId;
+use std::collections::HashMap;
 use std::io;
 
-/// An address and what its connections speak.
-#[derive(Clone, Debug)]
-pub(super) struct Spot {
+/// Which listener of the settings: several can be at one address if that leaves the port to the system, and then they are told apart by
+/// their order.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Place {
     /// As configured.
     pub address: Address,
+    /// How many before it are at the same address.
+    pub nth: usize,
+}
+
+/// Listeners of the settings by their places, in their order.
+pub(super) fn places(listeners: &[Listener]) -> Vec<(Place, &Listener)> {
+    let mut seen: HashMap<&Address, usize> = HashMap::new();
+    let mut all = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let next = seen.entry(&listener.address).or_default();
+        all.push((Place { address: listener.address.clone(), nth: *next }, listener));
+        *next += 1;
+    }
+    all
+}
+
+/// A listener's place and what its connections speak.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    pub place: Place,
     pub role: Role,
 }
 
 impl Spot {
-    pub(super) fn of(listener: &Listener) -> Spot {
-        Spot { address: listener.address.clone(), role: if listener.tls { Role::Https } else { Role::Http } }
+    /// Where the settings want HTTP.
+    pub(super) fn all(config: &Config) -> Vec<Spot> {
+        let role = |listener: &Listener| if listener.tls { Role::Https } else { Role::Http };
+        let listeners = config.http_listeners();
+        places(&listeners).into_iter().map(|(place, one)| Spot { place, role: role(one) }).collect()
+    }
+
+    /// Where a raw TCP service is.
+    pub(super) fn tcp(address: &Address, service: ServiceId) -> Spot {
+        Spot { place: Place { address: address.clone(), nth: 0 }, role: Role::Tcp(service) }
+    }
+
+    /// The settings want it, or it is none of HTTP: those stay as they are while the server runs.
+    pub(super) fn stays(&self, wanted: &[Spot]) -> bool {
+        matches!(self.role, Role::Tcp(_)) || wanted.iter().any(|one| one.place == self.place)
     }
 }
 
@@ -60,9 +96,9 @@ fn reload(reactor: &mut Reactor<Worker, OsNet>, order: Order) -> io::Result<()> 
             Err(error) => outcome = Err(error),
         }
     }
-    let wanted: Vec<Spot> = config.http_listeners().iter().map(Spot::of).collect();
+    let wanted = Spot::all(config);
     for (id, spot) in reactor.app().spots.clone() {
-        match wanted.iter().find(|one| one.address == spot.address) {
+        match wanted.iter().find(|one| one.place == spot.place) {
             _ if matches!(spot.role, Role::Tcp(_)) => {}
             Some(one) => reactor.app_mut().listen(id, one.clone()),
             None => {

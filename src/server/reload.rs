@@ -5,13 +5,14 @@
 //! 2. [`Server::apply`] hands it out. Each worker takes it over between two turns: connections and exchanges under way go on,
 //!    WebSockets above all. A listener that is gone is accepted until nobody waits, then closed; its connections live on.
 
-use super::app::Message;
-use super::attend::Spot;
+use super::app::{Message, Role};
+use super::attend::{Place, Spot, places};
 use super::build::{self, Protocols};
 use super::run::{Certificates, RunError, Server, bind, said_by};
 use super::settings::{Address, Config, Listener, Route};
 use super::tls::{self, Loaded, Store, TlsError};
 use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -76,7 +77,7 @@ pub struct Reload {
     difference: Difference,
     /// Clones of the new sockets, for each worker.
     listeners: Vec<Vec<(Spot, OsListener)>>,
-    addresses: Vec<(Address, Address)>,
+    addresses: Vec<(Spot, Address)>,
     tls: Option<NewTls>,
 }
 
@@ -106,8 +107,8 @@ impl Server {
             return Err(ReloadError::Frozen(difference.frozen));
         }
         Protocols::new(config, &self.shared, 0, 1).map_err(ReloadError::Build)?;
-        let wanted = config.http_listeners();
-        let tls = match (wanted.iter().any(|listener| listener.tls), &self.tls) {
+        let wanted = Spot::all(config);
+        let tls = match (wanted.iter().any(|spot| spot.role == Role::Https), &self.tls) {
             (false, _) => None,
             (true, Some(old)) => {
                 let loaded = tls::load(&config.tls, calendar(), &old.tickets).map_err(ReloadError::Tls)?;
@@ -118,21 +119,17 @@ impl Server {
                 Some(NewTls::First(new, loaded))
             }
         };
-        let old = self.config.http_listeners();
+        let there = Spot::all(&self.config);
         let mut listeners: Vec<Vec<_>> = self.handles.iter().map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
-        for listener in wanted {
-            if old.iter().any(|one| one.address == listener.address) {
-                continue;
-            }
+        for spot in wanted.into_iter().filter(|spot| !spot.stays(&there)) {
             let by = said_by(config);
-            let socket = bind(&mut Vec::new(), &listener.address, by).map_err(ReloadError::Listen)?;
-            let at = super::run::address(&socket).map_err(ReloadError::Build)?;
-            addresses.push((listener.address.clone(), at));
+            let socket = bind(&mut Vec::new(), &spot.place.address, by).map_err(ReloadError::Listen)?;
             for worker in &mut listeners {
                 let clone = socket.try_clone().map_err(ReloadError::Build)?;
-                worker.push((Spot::of(&listener), clone));
+                worker.push((spot.clone(), clone));
             }
+            addresses.push((spot, super::run::address(&socket).map_err(ReloadError::Build)?));
         }
         Ok(Reload { config: config.clone(), difference, listeners, addresses, tls })
     }
@@ -176,9 +173,8 @@ impl Server {
             }
         }
         wrong.extend((0..missed).map(|_| "a worker has too much waiting".to_owned()));
-        let wanted = config.http_listeners();
-        let is_tcp = |at: &Address| config.tcp.iter().any(|one| one.listen == *at);
-        self.addresses.retain(|(at, _)| is_tcp(at) || wanted.iter().any(|one| one.address == *at));
+        let wanted = Spot::all(&config);
+        self.addresses.retain(|(spot, _)| spot.stays(&wanted));
         self.addresses.extend(addresses);
         self.config = config;
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
@@ -226,33 +222,28 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
 }
 
 fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
-    let find = |all: &[Listener], at: &Address| all.iter().find(|one| one.address == *at).cloned();
-    for one in new {
-        match find(old, &one.address) {
+    let (old, new) = (places(old), places(new));
+    let before: HashMap<&Place, &Listener> = old.iter().map(|(place, one)| (place, *one)).collect();
+    let after: HashSet<&Place> = new.iter().map(|(place, _)| place).collect();
+    for (place, one) in &new {
+        match before.get(place) {
             None => out.live.push(format!("listener {}: added", one.address)),
             Some(was) if was.proxy_protocol != one.proxy_protocol => {
                 out.frozen.push(format!("listener {}: proxy_protocol", one.address));
             }
             Some(was) if was.tls != one.tls => {
-                out.live.push(format!(
-                    "listener {}: TLS {}",
-                    one.address,
-                    if one.tls { "on" } else { "off" }
-                ));
+                let now = if one.tls { "on" } else { "off" };
+                out.live.push(format!("listener {}: TLS {now}", one.address));
             }
             Some(_) => {}
         }
     }
-    for one in old {
-        if find(new, &one.address).is_none() {
-            out.live.push(format!("listener {}: removed", one.address));
-        }
-        let gone = find(new, &one.address).is_none();
-        for other in new.iter().filter(|other| gone && overlap(&one.address, &other.address)) {
-            let place = &other.address;
+    for (_, one) in old.iter().filter(|(place, _)| !after.contains(place)) {
+        out.live.push(format!("listener {}: removed", one.address));
+        for (_, other) in new.iter().filter(|(_, other)| overlap(&one.address, &other.address)) {
             out.frozen.push(format!(
-                "listener {} -> {place}: the system gives both to nobody at once",
-                one.address
+                "listener {} -> {}: the system gives both to nobody at once",
+                one.address, other.address
             ));
         }
     }

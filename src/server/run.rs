@@ -99,8 +99,8 @@ pub struct Server {
     workers: Workers,
     /// The metrics port: its reactor outlives the workers', so that it can tell of their end.
     admin: Option<(Handle<Message>, Workers)>,
-    /// As configured, and as it came out.
-    pub(super) addresses: Vec<(Address, Address)>,
+    /// As configured, and the address that came out.
+    pub(super) addresses: Vec<(Spot, Address)>,
     pub(super) shared: Shared,
     pub(super) tls: Option<Certificates>,
     /// What it lives by.
@@ -147,14 +147,13 @@ impl Server {
     pub fn start_with(config: &Config, setup: Setup) -> Result<Server, RunError> {
         let Setup { access, diagnostics, mut inherited, admin } = setup;
         let mut listeners = Vec::new();
-        for listener in config.http_listeners() {
-            let socket = bind(&mut inherited, &listener.address, said_by(config))?;
-            listeners.push((Spot::of(&listener), socket));
+        for spot in Spot::all(config) {
+            let socket = bind(&mut inherited, &spot.place.address, said_by(config))?;
+            listeners.push((spot, socket));
         }
         for (number, (at, ..)) in build::tcp_services(config).enumerate() {
-            let role = Role::Tcp(ServiceId(number as u16));
             let socket = bind(&mut inherited, at, "[[tcp]] listen")?;
-            listeners.push((Spot { address: at.clone(), role }, socket));
+            listeners.push((Spot::tcp(at, ServiceId(number as u16)), socket));
         }
         let metrics = metrics_listener(config, &mut inherited)?;
         for unused in inherited.iter().filter_map(|listener| address(listener).ok()) {
@@ -164,7 +163,7 @@ impl Server {
             true => Some(Certificates::load(&config.tls).map_err(RunError::Tls)?),
             false => None,
         };
-        let at = |(spot, socket): &(Spot, OsListener)| Ok((spot.address.clone(), address(socket)?));
+        let at = |(spot, socket): &(Spot, OsListener)| Ok((spot.clone(), address(socket)?));
         let addresses = listeners.iter().map(at).collect::<io::Result<_>>();
         let count = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
