@@ -514,3 +514,21 @@ fn listeners_on_any_port_are_told_apart_by_their_order() {
     assert_eq!(running.server().addresses(), [Address::Tcp(first)]);
     assert!(secure(first) && TcpStream::connect(second).is_err());
 }
+
+#[test]
+fn pages_are_read_once_for_all_workers_so_that_none_takes_over_less_than_the_others() {
+    let folder = Folder::new("pages-once");
+    folder.write("404.html", "gone");
+    let mut config = plain(&[listener(ANY, false)]);
+    let mut running = Inside::start(&config);
+    config.listeners = [listener(ANY, false), listener(ANY, false)].into();
+    config.server.error_pages = Some(folder.0.clone());
+    config.routes = [].into();
+    let reload = running.server().prepare(&config).unwrap();
+    // Somebody writes a page at this very moment.
+    folder.write("404.html", &"x".repeat(70_000));
+    assert_eq!(running.server().apply(reload), Ok(()));
+    let mut stream = connect(running.at(1));
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n").unwrap();
+    assert!(answer(&mut stream).ends_with("\r\n\r\ngone"));
+}

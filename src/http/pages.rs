@@ -6,19 +6,21 @@ use super::escape;
 use super::{Reply, Request, Responder};
 use crate::wire::http::accept::media_weight;
 use crate::wire::http::emit;
+use std::sync::Arc;
 
 /// Seconds in the Retry-After of 429 and 503.
 const RETRY_AFTER: u64 = 1;
 
-/// A site's own pages, by status. They are HTML in UTF-8, and take the place of the built-in ones for clients that take HTML.
+/// A site's own pages, by status. They are HTML in UTF-8, and take the place of the built-in ones for clients that take HTML. A clone
+/// shares them.
 #[derive(Clone, Debug, Default)]
-pub struct Pages(Vec<(u16, Box<[u8]>)>);
+pub struct Pages(Vec<(u16, Arc<[u8]>)>);
 
 impl Pages {
     /// Sets the page of a status.
     pub fn set(&mut self, status: u16, html: impl Into<Box<[u8]>>) {
         self.0.retain(|(known, _)| *known != status);
-        self.0.push((status, html.into()));
+        self.0.push((status, html.into().into()));
     }
 
     /// The page of a status.

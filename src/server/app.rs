@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::survey::Survey;
 use super::tls::Store;
 use crate::guard::{Clients, Gate};
-use crate::http::{self, Exchanged, Late, Service, Site};
+use crate::http::{self, Exchanged, Late, Pages, Service, Site};
 use crate::observe::{Lag, Lifecycle, Publisher, Reason, Refusal, summary};
 use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::{tcp, ws};
@@ -174,8 +174,8 @@ impl Worker {
     }
 
     /// Other routes, limits, and another form of the log, from the next request on. On an error nothing has changed.
-    pub(super) fn live_by(&mut self, config: &Config) -> io::Result<()> {
-        let site = build::site(config, &self.shared, &mut self.ws, &mut self.upgrades)?;
+    pub(super) fn live_by(&mut self, config: &Config, pages: Pages) -> io::Result<()> {
+        let site = build::site(config, pages, &self.shared, &mut self.ws, &mut self.upgrades)?;
         self.answers_health = config.server.health;
         self.site.replace(site);
         self.record.live_by(config);

@@ -81,15 +81,14 @@ fn carry_out(reactor: &mut Reactor<Worker, OsNet>) {
     }
 }
 
-/// The site is built first, since only that can fail; it was built once already, by whoever sent the order.
+/// What fails is told, and all else is done: whoever sent the order has made what could fail, and takes it as carried out.
 fn reload(reactor: &mut Reactor<Worker, OsNet>, order: Order) -> io::Result<()> {
     let config = &order.config;
-    reactor.app_mut().live_by(config)?;
+    let mut outcome = reactor.app_mut().live_by(config, order.pages);
     if let Some(store) = order.tls {
         reactor.app_mut().serve_tls(store);
     }
     set_limits(reactor, config);
-    let mut outcome = Ok(());
     for (spot, socket) in order.listeners {
         match reactor.add_listener(socket) {
             Ok(id) => reactor.app_mut().listen(id, spot),

@@ -84,9 +84,10 @@ impl Protocols {
         Protocols { site, ws, upgrades: Upgrades::new(), tcp: tcp::Hub::new(0, 1), workers: 1 }
     }
 
-    /// What the settings say, for worker `number` of `workers` (at most 1,024).
+    /// What the settings say, for worker `number` of `workers` (at most 1,024). `pages`: see [`error_pages`].
     pub(super) fn new(
         config: &Config,
+        pages: Pages,
         shared: &Shared,
         number: usize,
         workers: usize,
@@ -94,7 +95,7 @@ impl Protocols {
         let (me, all) = (number as u16, workers as u16);
         let mut ws = ws::Hub::new(me, all, ws::RoomLimits::default());
         let mut upgrades = Upgrades::new();
-        let site = site(config, shared, &mut ws, &mut upgrades)?;
+        let site = site(config, pages, shared, &mut ws, &mut upgrades)?;
         let mut protocols = Protocols { site, ws, upgrades, tcp: tcp::Hub::new(me, all), workers };
         for (_, options, kind) in tcp_services(config) {
             protocols.tcp.add(options, kind);
@@ -107,18 +108,17 @@ impl Protocols {
 /// configuration stay, since WebSockets outlive it.
 pub(super) type Upgrades = Vec<(Websocket, ws::RouteId)>;
 
-/// Handlers for all routes. Every worker makes the same, over all reloads: so ids mean the same on all.
+/// Handlers for all routes. Every worker makes the same, over all reloads: so ids mean the same on all. Nothing is read for it: what can
+/// be built once can be built again.
 pub(super) fn site(
     config: &Config,
+    pages: Pages,
     shared: &Shared,
     hub: &mut ws::Hub,
     upgrades: &mut Upgrades,
 ) -> io::Result<Site> {
     let mut site = Site::new(options(config));
-    if let Some(folder) = &config.server.error_pages {
-        let about = |error: io::Error| io::Error::new(error.kind(), format!("error_pages: {error}"));
-        site.set_pages(pages(folder).map_err(about)?);
-    }
+    site.set_pages(pages);
     for route in config.routes.iter() {
         add(&mut site, hub, upgrades, route, config)?;
     }
@@ -129,6 +129,12 @@ pub(super) fn site(
         })?;
     }
     Ok(site)
+}
+
+/// The site's own error pages, if it has any. They are read once, for all workers: a folder can change from one moment to the next.
+pub(super) fn error_pages(config: &Config) -> io::Result<Pages> {
+    let Some(folder) = &config.server.error_pages else { return Ok(Pages::default()) };
+    pages(folder).map_err(|error| io::Error::new(error.kind(), format!("error_pages: {error}")))
 }
 
 /// Most bytes of a page: it is copied into each answer.

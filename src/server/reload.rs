@@ -11,6 +11,7 @@ use super::build::{self, Protocols};
 use super::run::{Certificates, RunError, Server, bind, said_by};
 use super::settings::{Address, Config, Listener, Route};
 use super::tls::{self, Loaded, Store, TlsError};
+use crate::http::Pages;
 use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -25,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Order {
     pub(super) config: Config,
+    pub(super) pages: Pages,
     pub(super) listeners: Vec<(Spot, OsListener)>,
+    /// Where certificates are, if any listener has spoken TLS.
     pub(super) tls: Option<Arc<Store>>,
     pub(super) done: mpsc::Sender<Result<(), String>>,
 }
@@ -74,6 +77,7 @@ impl std::error::Error for ReloadError {}
 #[derive(Debug)]
 pub struct Reload {
     config: Config,
+    pages: Pages,
     difference: Difference,
     /// Clones of the new sockets, for each worker.
     listeners: Vec<Vec<(Spot, OsListener)>>,
@@ -106,7 +110,8 @@ impl Server {
         if !difference.frozen.is_empty() {
             return Err(ReloadError::Frozen(difference.frozen));
         }
-        Protocols::new(config, &self.shared, 0, 1).map_err(ReloadError::Build)?;
+        let pages = build::error_pages(config).map_err(ReloadError::Build)?;
+        Protocols::new(config, pages.clone(), &self.shared, 0, 1).map_err(ReloadError::Build)?;
         let wanted = Spot::all(config);
         let tls = match (wanted.iter().any(|spot| spot.role == Role::Https), &self.tls) {
             (false, _) => None,
@@ -131,13 +136,12 @@ impl Server {
             }
             addresses.push((spot, super::run::address(&socket).map_err(ReloadError::Build)?));
         }
-        Ok(Reload { config: config.clone(), difference, listeners, addresses, tls })
+        Ok(Reload { config: config.clone(), pages, difference, listeners, addresses, tls })
     }
 
     /// Takes it over, and waits until every worker has. `Err` names what went wrong after all: the rest is in force.
     pub fn apply(&mut self, reload: Reload) -> Result<(), String> {
-        let Reload { config, listeners, addresses, tls, .. } = reload;
-        let mut first = None;
+        let Reload { config, pages, listeners, addresses, tls, .. } = reload;
         match tls {
             Some(NewTls::Replace(loaded)) => {
                 self.shared.set_certificates(&loaded.expiries);
@@ -147,7 +151,6 @@ impl Server {
             }
             Some(NewTls::First(new, loaded)) => {
                 self.shared.set_certificates(&loaded.expiries);
-                first = Some(new.store.clone());
                 self.tls = Some(new);
             }
             // Whoever watches when they end is not to be woken by what nobody is shown any more.
@@ -157,7 +160,10 @@ impl Server {
         let (done, outcomes) = mpsc::channel();
         let mut waiting = 0;
         for (handle, listeners) in self.handles.iter().zip(listeners) {
-            let order = Order { config: config.clone(), listeners, tls: first.clone(), done: done.clone() };
+            // Each time: one that missed an earlier order must not be left without.
+            let tls = self.tls.as_ref().map(|certificates| certificates.store.clone());
+            let (config, pages, done) = (config.clone(), pages.clone(), done.clone());
+            let order = Order { config, pages, listeners, tls, done };
             // A full mailbox is one of a worker that hangs; it is told below.
             waiting += usize::from(handle.post(Message::Reload(Box::new(order))).is_ok());
         }

@@ -16,6 +16,7 @@ use super::survey::Survey;
 use super::tick::Tick;
 use super::tls::{self, Loaded, Store, Tickets, TlsError};
 use crate::guard::{Budget, Clients};
+use crate::http::Pages;
 use crate::observe::{Lifecycle, LogQueue};
 use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Target, Workers};
@@ -146,6 +147,7 @@ impl Server {
     /// The same, with what a supervisor hands over and orders.
     pub fn start_with(config: &Config, setup: Setup) -> Result<Server, RunError> {
         let Setup { access, diagnostics, mut inherited, admin } = setup;
+        let pages = build::error_pages(config).map_err(RunError::Start)?;
         let mut listeners = Vec::new();
         for spot in Spot::all(config) {
             let socket = bind(&mut inherited, &spot.place.address, said_by(config))?;
@@ -185,7 +187,7 @@ impl Server {
             server.tls = Some(certificates);
         }
         server
-            .start_workers(config, count, &listeners, metrics, admin)
+            .start_workers((config, &pages), count, &listeners, metrics, admin)
             .inspect_err(|_| server.stop())
             .map_err(RunError::Start)?;
         Ok(server)
@@ -193,7 +195,7 @@ impl Server {
 
     fn start_workers(
         &mut self,
-        config: &Config,
+        (config, pages): (&Config, &Pages),
         count: usize,
         listeners: &[(Spot, OsListener)],
         metrics: Option<OsListener>,
@@ -204,9 +206,9 @@ impl Server {
             for (spot, socket) in listeners {
                 cloned.push((spot.clone(), socket.try_clone()?));
             }
-            let (config, shared) = (config.clone(), self.shared.clone());
+            let (config, pages, shared) = (config.clone(), pages.clone(), self.shared.clone());
             let tls = self.tls.as_ref().map(|tls| tls.store.clone());
-            let work = move || worker(&config, &shared, (number, count), cloned, tls);
+            let work = move || worker((&config, pages), &shared, (number, count), cloned, tls);
             self.handles.push(start_worker(&mut self.workers, format!("worker-{number}"), work)?);
         }
         for handle in &self.handles {
@@ -321,7 +323,7 @@ fn start_worker(
 }
 
 fn worker(
-    config: &Config,
+    (config, pages): (&Config, Pages),
     shared: &Shared,
     (number, count): (usize, usize),
     listeners: Vec<(Spot, OsListener)>,
@@ -329,7 +331,7 @@ fn worker(
 ) -> io::Result<Reactor<Worker, OsNet>> {
     let mut net = OsNet::new()?;
     let worker = Worker::new(
-        Protocols::new(config, shared, number, count)?,
+        Protocols::new(config, pages, shared, number, count)?,
         shared,
         number,
         Record::new(shared.access.as_ref(), Some(config), seed(&mut net)),

@@ -23,7 +23,7 @@ fn world(change: impl FnOnce(&mut Config)) -> World {
     let shared = Shared::new(&config, 1, None);
     let mut net = SimNet::new(1);
     let listener = net.listen();
-    let protocols = Protocols::new(&config, &shared, 0, 1).unwrap();
+    let protocols = Protocols::new(&config, Pages::default(), &shared, 0, 1).unwrap();
     let worker = Worker::new(protocols, &shared, 0, Record::new(None, None, [0; 32])).recording();
     let mut reactor = Reactor::new(worker, net, reactor_settings(&config));
     let id: ListenerId = reactor.add_listener(listener).unwrap();
@@ -101,7 +101,7 @@ fn a_websocket_of_an_earlier_configuration_still_gets_the_long_messages_that_it_
     run(&mut reactor, 100);
     // The route is gone.
     let config = Config::default();
-    reactor.app_mut().live_by(&config).unwrap();
+    reactor.app_mut().live_by(&config, Pages::default()).unwrap();
     set_limits(&mut reactor, &config);
     let payload = vec![b'x'; 8 << 20];
     let header = Header::binary(payload.len()).masked([1, 2, 3, 4]);
@@ -128,6 +128,6 @@ fn another_memory_budget_is_another_bound_for_what_is_said_at_once() {
     let mut config = Config::default();
     config.limits.memory = 1 << 30;
     reactor.app().shared.set_limits(&config);
-    reactor.app_mut().live_by(&config).unwrap();
+    reactor.app_mut().live_by(&config, Pages::default()).unwrap();
     assert!(takes_more(&mut reactor));
 }
