@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod attend;
+mod bind;
 mod build;
 mod life;
 mod peers;

@@ -7,8 +7,9 @@
 
 use super::app::{Message, Role};
 use super::attend::{Place, Spot, places};
+use super::bind::{address, bind, said_by};
 use super::build::{self, Protocols};
-use super::run::{Certificates, RunError, Server, bind, said_by};
+use super::run::{Certificates, RunError, Server};
 use super::settings::{Address, Config, Listener, Route};
 use super::tls::{self, Loaded, Store, TlsError};
 use crate::http::Pages;
@@ -134,7 +135,7 @@ impl Server {
                 let clone = socket.try_clone().map_err(ReloadError::Build)?;
                 worker.push((spot.clone(), clone));
             }
-            addresses.push((spot, super::run::address(&socket).map_err(ReloadError::Build)?));
+            addresses.push((spot, address(&socket).map_err(ReloadError::Build)?));
         }
         Ok(Reload { config: config.clone(), pages, difference, listeners, addresses, tls })
     }

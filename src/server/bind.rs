@@ -1,0 +1,105 @@
+//! Listening sockets: those that a supervisor hands over, or new ones.
+
+use super::run::RunError;
+use super::settings::{Address, Config};
+use crate::reactor::Target;
+use crate::reactor::net::os::OsListener;
+use std::io;
+use std::net::SocketAddr;
+
+/// The setting that says the addresses of HTTP listeners.
+pub(super) fn said_by(config: &Config) -> &'static str {
+    match config.listeners.is_empty() {
+        true => "--port",
+        false => "[[listener]] address",
+    }
+}
+
+/// One of those that were handed over, or a new one. `by`: the setting that says which.
+pub(super) fn bind(
+    inherited: &mut Vec<OsListener>,
+    at: &Address,
+    by: &'static str,
+) -> Result<OsListener, RunError> {
+    if let Some(found) = inherited.iter().position(|one| address(one).is_ok_and(|here| here == *at)) {
+        return Ok(inherited.swap_remove(found));
+    }
+    let bound = match at {
+        Address::Tcp(at) => OsListener::tcp(*at),
+        Address::Unix(path) => OsListener::unix(path, 0o660),
+    };
+    bound.map_err(|error| {
+        let taken = error.kind() == io::ErrorKind::AddrInUse;
+        let error = if taken { held_by(inherited, at).unwrap_or(error) } else { error };
+        RunError::Listen(at.clone(), by, error)
+    })
+}
+
+/// The port is held by a socket that was handed over for another address, as systemd's `ListenStream=8080` is for `[::]:8080`: no other
+/// program is to be stopped.
+fn held_by(inherited: &[OsListener], at: &Address) -> Option<io::Error> {
+    let Address::Tcp(at) = at else { return None };
+    let here = inherited.iter().filter_map(OsListener::tcp_addr).find(|here| here.port() == at.port())?;
+    let what = format!(
+        "{here} was handed over and holds the port; configure that address, or have {at} handed over"
+    );
+    Some(io::Error::new(io::ErrorKind::AddrInUse, what))
+}
+
+/// The metrics port is 9090 for everybody unless somebody says otherwise: then one that is taken is no reason not to serve.
+pub(super) fn metrics_listener(
+    config: &Config,
+    inherited: &mut Vec<OsListener>,
+) -> Result<Option<OsListener>, RunError> {
+    if !config.metrics.enable {
+        return Ok(None);
+    }
+    let at = Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port));
+    match bind(inherited, &at, "metrics.port (METRICS_PORT)") {
+        Ok(listener) => {
+            if let Ok(at) = address(&listener) {
+                log::info!("metrics at {at}");
+            }
+            Ok(Some(listener))
+        }
+        Err(error) if config.metrics.port_was_set => Err(error),
+        Err(error) => {
+            log::warn!("no metrics: {error}");
+            Ok(None)
+        }
+    }
+}
+
+pub(super) fn address(listener: &OsListener) -> io::Result<Address> {
+    Ok(match listener.local_addr()? {
+        Target::Tcp(at) => Address::Tcp(at),
+        Target::Unix(path) => Address::Unix(path),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::settings::Listener;
+
+    fn any() -> Address {
+        Address::Tcp(SocketAddr::from(([0, 0, 0, 0], 8080)))
+    }
+
+    #[test]
+    fn the_advice_for_a_port_that_is_taken_names_the_setting_that_is_in_force() {
+        let mut config = Config::default();
+        assert_eq!(said_by(&config), "--port");
+        config.listeners = [Listener { address: any(), tls: false, proxy_protocol: false }].into();
+        assert_eq!(said_by(&config), "[[listener]] address", "with one --port is not used");
+    }
+
+    #[test]
+    fn a_port_that_another_handed_over_address_holds_is_not_blamed_on_another_program() {
+        let handed = OsListener::tcp(SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
+        let here = handed.tcp_addr().unwrap();
+        let at = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], here.port())));
+        let said = bind(&mut vec![handed], &at, "--port").unwrap_err().to_string();
+        assert!(said.contains(&format!("{here} was handed over")) && !said.contains("program"), "{said}");
+    }
+}
