@@ -532,3 +532,32 @@ fn pages_are_read_once_for_all_workers_so_that_none_takes_over_less_than_the_oth
     stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\naccept: text/html\r\n\r\n").unwrap();
     assert!(answer(&mut stream).ends_with("\r\n\r\ngone"));
 }
+
+#[test]
+fn a_socket_that_was_handed_over_can_be_given_up_and_taken_up_again_and_what_that_means_is_said() {
+    let folder = Folder::new("handed");
+    // The supervisor holds it all the time.
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = held.local_addr().unwrap();
+    let with = |address: &str, body: &str| {
+        let other = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+        config("", &format!("{address}{other}"), body).replace("host = \"127.0.0.1\"\nport = 0\n", "")
+    };
+    let address = format!("[[listener]]\naddress = \"{at}\"\n");
+    let file = folder.write("evenkeel.toml", &with(&address, "one"));
+    let mut command = std::process::Command::new("/bin/sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" -c \"$1\"";
+    command.env_clear().args(["-c", script, env!("CARGO_BIN_EXE_evenkeel")]).arg(file);
+    let program = Program::start(command.stdin(std::os::fd::OwnedFd::from(held.try_clone().unwrap())));
+    assert_eq!(program.at, at);
+    let mut server = Running { folder, program, at };
+    assert!(get(&mut server.connect()).ends_with("one"));
+    let said = server.reload_well(&with("", "two"));
+    assert!(said.contains(&format!("listener {at}: removed")), "{said}");
+    let line = server.program.await_log("still holds it");
+    assert!(line.contains("WARN") && line.contains(&at.to_string()), "{line}");
+    let mut waits = server.connect();
+    waits.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    server.reload_well(&with(&address, "three"));
+    assert!(answer(&mut waits).ends_with("three"));
+}

@@ -15,14 +15,37 @@ pub(super) fn said_by(config: &Config) -> &'static str {
     }
 }
 
-/// One of those that were handed over, or a new one. `by`: the setting that says which.
-pub(super) fn bind(
-    inherited: &mut Vec<OsListener>,
-    at: &Address,
-    by: &'static str,
-) -> Result<OsListener, RunError> {
-    if let Some(found) = inherited.iter().position(|one| address(one).is_ok_and(|here| here == *at)) {
-        return Ok(inherited.swap_remove(found));
+/// Sockets that a supervisor handed over. They are kept, served or not: it holds them on, so that nobody else can have their addresses,
+/// and one may be configured later, or again.
+#[derive(Debug, Default)]
+pub(super) struct Handed(Vec<(OsListener, bool)>);
+
+impl Handed {
+    /// None is served yet.
+    pub(super) fn new(sockets: Vec<OsListener>) -> Handed {
+        Handed(sockets.into_iter().map(|socket| (socket, false)).collect())
+    }
+
+    /// Those that nobody serves.
+    pub(super) fn unserved(&self) -> impl Iterator<Item = &OsListener> {
+        self.0.iter().filter(|(_, served)| !served).map(|(socket, _)| socket)
+    }
+
+    /// The one at this address, if there is one, is served from now on, or no longer. Says whether there is one for which that is new.
+    pub(super) fn set_served(&mut self, at: &Address, served: bool) -> bool {
+        let changes = |(socket, was): &&mut (OsListener, bool)| {
+            *was != served && address(socket).is_ok_and(|here| here == *at)
+        };
+        let found = self.0.iter_mut().find(changes);
+        found.map(|(_, was)| *was = served).is_some()
+    }
+}
+
+/// One of those that were handed over and are not served, or a new one. `by`: the setting that says which.
+pub(super) fn bind(handed: &Handed, at: &Address, by: &'static str) -> Result<OsListener, RunError> {
+    let here = handed.unserved().find(|one| address(one).is_ok_and(|here| here == *at));
+    if let Some(here) = here {
+        return here.try_clone().map_err(|error| RunError::Listen(at.clone(), by, error));
     }
     let bound = match at {
         Address::Tcp(at) => OsListener::tcp(*at),
@@ -30,16 +53,16 @@ pub(super) fn bind(
     };
     bound.map_err(|error| {
         let taken = error.kind() == io::ErrorKind::AddrInUse;
-        let error = if taken { held_by(inherited, at).unwrap_or(error) } else { error };
+        let error = if taken { held_by(handed, at).unwrap_or(error) } else { error };
         RunError::Listen(at.clone(), by, error)
     })
 }
 
 /// The port is held by a socket that was handed over for another address, as systemd's `ListenStream=8080` is for `[::]:8080`: no other
 /// program is to be stopped.
-fn held_by(inherited: &[OsListener], at: &Address) -> Option<io::Error> {
+fn held_by(handed: &Handed, at: &Address) -> Option<io::Error> {
     let Address::Tcp(at) = at else { return None };
-    let here = inherited.iter().filter_map(OsListener::tcp_addr).find(|here| here.port() == at.port())?;
+    let here = handed.0.iter().filter_map(|(one, _)| one.tcp_addr()).find(|here| here.port() == at.port())?;
     let what = format!(
         "{here} was handed over and holds the port; configure that address, or have {at} handed over"
     );
@@ -47,17 +70,15 @@ fn held_by(inherited: &[OsListener], at: &Address) -> Option<io::Error> {
 }
 
 /// The metrics port is 9090 for everybody unless somebody says otherwise: then one that is taken is no reason not to serve.
-pub(super) fn metrics_listener(
-    config: &Config,
-    inherited: &mut Vec<OsListener>,
-) -> Result<Option<OsListener>, RunError> {
+pub(super) fn metrics_listener(config: &Config, handed: &mut Handed) -> Result<Option<OsListener>, RunError> {
     if !config.metrics.enable {
         return Ok(None);
     }
     let at = Address::Tcp(SocketAddr::new(config.metrics.host, config.metrics.port));
-    match bind(inherited, &at, "metrics.port (METRICS_PORT)") {
+    match bind(handed, &at, "metrics.port (METRICS_PORT)") {
         Ok(listener) => {
             if let Ok(at) = address(&listener) {
+                handed.set_served(&at, true);
                 log::info!("metrics at {at}");
             }
             Ok(Some(listener))
@@ -99,7 +120,7 @@ mod tests {
         let handed = OsListener::tcp(SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
         let here = handed.tcp_addr().unwrap();
         let at = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], here.port())));
-        let said = bind(&mut vec![handed], &at, "--port").unwrap_err().to_string();
+        let said = bind(&Handed::new(vec![handed]), &at, "--port").unwrap_err().to_string();
         assert!(said.contains(&format!("{here} was handed over")) && !said.contains("program"), "{said}");
     }
 }

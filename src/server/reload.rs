@@ -17,7 +17,7 @@ use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;
 
 /// How long workers may take to carry out an order, in all. One that takes longer does it later all the same.
@@ -128,9 +128,9 @@ impl Server {
         let there = Spot::all(&self.config);
         let mut listeners: Vec<Vec<_>> = self.handles.iter().map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
+        let handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         for spot in wanted.into_iter().filter(|spot| !spot.stays(&there)) {
-            let by = said_by(config);
-            let socket = bind(&mut Vec::new(), &spot.place.address, by).map_err(ReloadError::Listen)?;
+            let socket = bind(&handed, &spot.place.address, said_by(config)).map_err(ReloadError::Listen)?;
             for worker in &mut listeners {
                 let clone = socket.try_clone().map_err(ReloadError::Build)?;
                 worker.push((spot.clone(), clone));
@@ -180,11 +180,27 @@ impl Server {
             }
         }
         wrong.extend((0..missed).map(|_| "a worker has too much waiting".to_owned()));
-        let wanted = Spot::all(&config);
-        self.addresses.retain(|(spot, _)| spot.stays(&wanted));
-        self.addresses.extend(addresses);
+        self.take_over_addresses(&config, addresses);
         self.config = config;
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+    }
+
+    /// Where it listens by these settings: these are new, and what they do not name is gone.
+    fn take_over_addresses(&mut self, config: &Config, new: Vec<(Spot, Address)>) {
+        let wanted = Spot::all(config);
+        let handed = self.handed.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (_, at) in self.addresses.extract_if(.., |(spot, _)| !spot.stays(&wanted)) {
+            if handed.set_served(&at, false) {
+                log::warn!(
+                    "{at} was handed over, and whoever did so still holds it: clients will wait there until it is configured again, \
+                     or let go (with systemd: until its socket unit is stopped)"
+                );
+            }
+        }
+        for (_, at) in &new {
+            handed.set_served(at, true);
+        }
+        self.addresses.extend(new);
     }
 
     /// Tells metrics what came of a reload.

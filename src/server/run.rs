@@ -7,7 +7,7 @@ use super::AdminRequest;
 use super::admin;
 use super::app::{Message, Role, Worker};
 use super::attend::{self, Spot};
-use super::bind::{address, bind, metrics_listener, said_by};
+use super::bind::{Handed, address, bind, metrics_listener, said_by};
 use super::build::{self, Protocols};
 use super::record::Record;
 use super::session::Session;
@@ -24,7 +24,7 @@ use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Workers};
 use crate::tcp::ServiceId;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 /// The stack of a thread, in bytes: several times what the deepest calls were measured to need.
@@ -104,6 +104,7 @@ pub struct Server {
     pub(super) addresses: Vec<(Spot, Address)>,
     pub(super) shared: Shared,
     pub(super) tls: Option<Certificates>,
+    pub(super) handed: Mutex<Handed>,
     /// What it lives by.
     pub(super) config: Config,
 }
@@ -116,7 +117,7 @@ pub struct Setup {
     /// Where the diagnostics go, if that is a queue: the metric of lost lines counts its losses, too.
     pub diagnostics: Option<LogQueue>,
     /// Sockets that listen already, handed over by a supervisor: each is used for the configured address that it has. What is
-    /// not configured is left alone, and said.
+    /// not configured is left alone, and said; a reload may use it.
     pub inherited: Vec<OsListener>,
     /// The admin socket, and where what is asked for there goes.
     pub admin: Option<(OsListener, mpsc::Sender<AdminRequest>)>,
@@ -146,19 +147,22 @@ impl Server {
 
     /// The same, with what a supervisor hands over and orders.
     pub fn start_with(config: &Config, setup: Setup) -> Result<Server, RunError> {
-        let Setup { access, diagnostics, mut inherited, admin } = setup;
+        let Setup { access, diagnostics, inherited, admin } = setup;
+        let mut handed = Handed::new(inherited);
         let pages = build::error_pages(config).map_err(RunError::Start)?;
         let mut listeners = Vec::new();
         for spot in Spot::all(config) {
-            let socket = bind(&mut inherited, &spot.place.address, said_by(config))?;
+            let socket = bind(&handed, &spot.place.address, said_by(config))?;
+            handed.set_served(&spot.place.address, true);
             listeners.push((spot, socket));
         }
         for (number, (at, ..)) in build::tcp_services(config).enumerate() {
-            let socket = bind(&mut inherited, at, "[[tcp]] listen")?;
+            let socket = bind(&handed, at, "[[tcp]] listen")?;
+            handed.set_served(at, true);
             listeners.push((Spot::tcp(at, ServiceId(number as u16)), socket));
         }
-        let metrics = metrics_listener(config, &mut inherited)?;
-        for unused in inherited.iter().filter_map(|listener| address(listener).ok()) {
+        let metrics = metrics_listener(config, &mut handed)?;
+        for unused in handed.unserved().filter_map(|listener| address(listener).ok()) {
             log::warn!("{unused} was handed over, but nothing is configured there: it is not served");
         }
         let tls = match listeners.iter().any(|(spot, _)| spot.role == Role::Https) {
@@ -178,6 +182,7 @@ impl Server {
             addresses: addresses.map_err(RunError::Start)?,
             shared: Shared::new(config, count, access),
             tls: None,
+            handed: Mutex::new(handed),
             config: config.clone(),
         };
         server.shared.diagnostics = diagnostics;
@@ -259,13 +264,20 @@ impl Server {
     /// Finish what is under way, for at most this long, and end.
     pub fn drain(&self, deadline: Duration) {
         self.shared.begin_draining();
+        self.let_go_of_handed();
         self.handles.iter().for_each(|handle| handle.drain(deadline));
     }
 
     /// End now.
     pub fn stop(&self) {
+        self.let_go_of_handed();
         self.handles.iter().for_each(Handle::stop);
         self.admin.iter().for_each(|(handle, _)| handle.stop());
+    }
+
+    /// Where nobody holds them but us, newcomers are to be refused, not to wait.
+    fn let_go_of_handed(&self) {
+        *self.handed.lock().unwrap_or_else(PoisonError::into_inner) = Handed::default();
     }
 
     /// Asks every worker what it holds. Those that do not answer in time are counted: [`Survey::silent`].
