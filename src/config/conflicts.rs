@@ -51,8 +51,8 @@ fn listeners(b: &mut Building<'_>) {
     let mut seen: HashMap<Slot, Vec<usize>> = HashMap::new();
     for (i, (address, key, place)) in all.iter().enumerate() {
         let same = seen.entry(slot(address)).or_default();
-        if let Some(first) = same.iter().find_map(|first| all.get(*first).filter(|f| overlap(&f.0, address)))
-        {
+        let overlaps = |first: &usize| all.get(*first).filter(|(one, ..)| one.overlaps(address));
+        if let Some(first) = same.iter().find_map(overlaps) {
             let what = format!("{address} is already taken by {} ({})", first.1, first.2);
             b.errors.push(super::error::Error {
                 place: place.clone(),
@@ -92,19 +92,6 @@ fn slot(address: &Address) -> Slot {
     match address {
         Address::Tcp(address) => Slot::Port(address.port()),
         Address::Unix(path) => Slot::Path(path.clone()),
-    }
-}
-
-fn overlap(a: &Address, b: &Address) -> bool {
-    match (a, b) {
-        (Address::Tcp(a), Address::Tcp(b)) => {
-            let wild = |one: &SocketAddr, other: &SocketAddr| {
-                one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
-            };
-            a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wild(a, b) || wild(b, a))
-        }
-        (Address::Unix(a), Address::Unix(b)) => a == b,
-        (Address::Tcp(_), Address::Unix(_)) | (Address::Unix(_), Address::Tcp(_)) => false,
     }
 }
 

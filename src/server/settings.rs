@@ -148,6 +148,23 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Nobody can listen at both at once: they are the same, or one stands for the other, too, as `[::]` does for every address of the
+    /// machine, and `0.0.0.0` for every one of IPv4. Those that leave the port to the system never overlap.
+    pub fn overlaps(&self, other: &Address) -> bool {
+        match (self, other) {
+            (Address::Tcp(a), Address::Tcp(b)) => {
+                let wild = |one: &SocketAddr, other: &SocketAddr| {
+                    one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+                };
+                a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wild(a, b) || wild(b, a))
+            }
+            (Address::Unix(a), Address::Unix(b)) => a == b,
+            (Address::Tcp(_), Address::Unix(_)) | (Address::Unix(_), Address::Tcp(_)) => false,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -304,4 +321,24 @@ pub enum AccessFormat {
     Combined,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_of_ipv4_stands_for_ipv4_and_one_of_ipv6_for_both() {
+        let at = |text: &str| Address::Tcp(text.parse().unwrap());
+        let overlap = |one: &str, other: &str| {
+            let both = [at(one).overlaps(&at(other)), at(other).overlaps(&at(one))];
+            assert_eq!(both[0], both[1], "{one} {other}");
+            both[0]
+        };
+        assert!(overlap("0.0.0.0:80", "127.0.0.1:80") && overlap("[::]:80", "[::1]:80"));
+        assert!(overlap("[::]:80", "127.0.0.1:80") && overlap("[::]:80", "0.0.0.0:80"));
+        assert!(overlap("127.0.0.1:80", "127.0.0.1:80") && !overlap("127.0.0.1:0", "127.0.0.1:0"));
+        assert!(!overlap("0.0.0.0:80", "[::1]:80") && !overlap("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!overlap("0.0.0.0:80", "0.0.0.0:81") && !at("0.0.0.0:80").overlaps(&Address::Unix("x".into())));
+    }
 }
