@@ -61,8 +61,10 @@ pub(super) fn bind(handed: &Handed, at: &Address, by: &'static str) -> Result<Os
 /// The port is held by a socket that was handed over for another address, as systemd's `ListenStream=8080` is for `[::]:8080`: no other
 /// program is to be stopped.
 fn held_by(handed: &Handed, at: &Address) -> Option<io::Error> {
-    let Address::Tcp(at) = at else { return None };
-    let here = handed.0.iter().filter_map(|(one, _)| one.tcp_addr()).find(|here| here.port() == at.port())?;
+    let Address::Tcp(_) = at else { return None };
+    // One at this very address is served already.
+    let stands_in_the_way = |here: &Address| here != at && here.overlaps(at);
+    let here = handed.0.iter().filter_map(|(one, _)| address(one).ok()).find(stands_in_the_way)?;
     let what = format!(
         "{here} was handed over and holds the port; configure that address, or have {at} handed over"
     );
@@ -122,5 +124,14 @@ mod tests {
         let at = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], here.port())));
         let said = bind(&Handed::new(vec![handed]), &at, "--port").unwrap_err().to_string();
         assert!(said.contains(&format!("{here} was handed over")) && !said.contains("program"), "{said}");
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_for_another_address_is_not_blamed_for_another_program() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = other.local_addr().unwrap();
+        let handed = OsListener::tcp(SocketAddr::from(([127, 0, 0, 2], at.port()))).unwrap();
+        let said = bind(&Handed::new(vec![handed]), &Address::Tcp(at), "--port").unwrap_err().to_string();
+        assert!(said.contains("stop the other program"), "{said}");
     }
 }

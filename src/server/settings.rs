@@ -339,6 +339,8 @@ mod tests {
         assert!(overlap("[::]:80", "127.0.0.1:80") && overlap("[::]:80", "0.0.0.0:80"));
         assert!(overlap("127.0.0.1:80", "127.0.0.1:80") && !overlap("127.0.0.1:0", "127.0.0.1:0"));
         assert!(!overlap("0.0.0.0:80", "[::1]:80") && !overlap("127.0.0.1:80", "127.0.0.2:80"));
-        assert!(!overlap("0.0.0.0:80", "0.0.0.0:81") && !at("0.0.0.0:80").overlaps(&Address::Unix("x".into())));
+        assert!(
+            !overlap("0.0.0.0:80", "0.0.0.0:81") && !at("0.0.0.0:80").overlaps(&Address::Unix("x".into()))
+        );
     }
 }
