@@ -263,20 +263,13 @@ fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
     }
     for (_, one) in old.iter().filter(|(place, _)| !after.contains(place)) {
         out.live.push(format!("listener {}: removed", one.address));
-        for (_, other) in new.iter().filter(|(_, other)| overlap(&one.address, &other.address)) {
+        for (_, other) in new.iter().filter(|(_, other)| one.address.overlaps(&other.address)) {
             out.frozen.push(format!(
                 "listener {} -> {}: the system gives both to nobody at once",
                 one.address, other.address
             ));
         }
     }
-}
-
-/// Two addresses of which one stands for every address of the machine: while a socket listens on one of them, none can on the other.
-fn overlap(one: &Address, other: &Address) -> bool {
-    let (Address::Tcp(one), Address::Tcp(other)) = (one, other) else { return false };
-    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && one.port() != 0 && any
 }
 
 /// Routes are the same where host, path and methods are.
@@ -307,6 +300,18 @@ mod tests {
         let body = body.as_bytes().into();
         let respond = Respond { body, status: 200, headers: Arc::default() };
         Route::new(PathPattern { parts, rest: false }, Action::Respond(respond))
+    }
+
+    #[test]
+    fn an_address_of_the_other_family_does_not_stand_in_the_way_of_a_new_one() {
+        let at = |text: &str| {
+            let address = Address::Tcp(text.parse().unwrap());
+            let listener = Listener { address, tls: false, proxy_protocol: false };
+            Config { listeners: [listener].into(), ..Config::default() }
+        };
+        let frozen = |old, new| difference(&at(old), &at(new)).frozen.len();
+        assert_eq!(frozen("0.0.0.0:8080", "[::1]:8080"), 0, "both can be had at once");
+        assert_eq!((frozen("0.0.0.0:8080", "[::]:8080"), frozen("[::]:8080", "127.0.0.1:8080")), (1, 1));
     }
 
     #[test]
