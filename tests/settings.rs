@@ -5,8 +5,11 @@
 mod program;
 
 use evenkeel::config::{self, Flags, Source};
-use evenkeel::server::Server;
-use evenkeel::server::settings::{Address, Config};
+use evenkeel::server::settings::{
+    Action, Address, Balance, Config, Listener, PathPattern, Proxy, Route, SlowConsumer, Tcp, TcpHandler,
+    Upstream,
+};
+use evenkeel::server::{ReloadError, RunError, Server};
 use program::{Program, evenkeel};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -594,4 +597,49 @@ fn lines_of_the_diagnostics_that_are_lost_count_as_lost_lines_of_logs() {
         assert!(began.elapsed() < PATIENCE, "none is counted");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_setting_that_this_version_has_no_effect_for_is_refused_by_name_by_a_server_that_is_told_it_by_a_program()
+{
+    let good =
+        configured("[server]\nhost = \"127.0.0.1\"\nport = 0\nworkers = 1\n[metrics]\nenable = false\n");
+    let running = Running(Some(Server::start(&good, None).unwrap()), ([127, 0, 0, 1], 0).into());
+    let refused = |name: &str, change: &dyn Fn(&mut Config)| {
+        let mut config = good.clone();
+        change(&mut config);
+        let started = Server::start(&config, None).err();
+        assert!(
+            matches!(&started, Some(RunError::Unbuilt(names)) if **names == [name]),
+            "{name}: {started:?}"
+        );
+        let prepared = running.0.as_ref().unwrap().prepare(&config).err();
+        assert!(matches!(&prepared, Some(ReloadError::Unbuilt(names)) if **names == [name]), "{prepared:?}");
+        assert_eq!(started.unwrap().to_string(), format!("this version does not do that yet: {name}"));
+    };
+    refused("limits.requests_per_second", &|config| config.limits.requests_per_second = 1);
+    refused("limits.burst", &|config| config.limits.burst = 1);
+    refused("[[listener]] proxy_protocol", &|config| {
+        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
+        config.listeners = [Listener { address, tls: false, proxy_protocol: true }].into();
+    });
+    refused("[[route]] proxy", &|config| {
+        let action = Action::Proxy(Proxy { upstream: "app".into() });
+        config.routes = [Route::new(PathPattern { parts: [].into(), rest: true }, action)].into();
+    });
+    refused("[[tcp]] handler = \"proxy\"", &|config| {
+        let listen = Address::Tcp(([127, 0, 0, 1], 0).into());
+        config.tcp = [Tcp {
+            listen,
+            handler: TcpHandler::Proxy("app".into()),
+            idle_timeout: PATIENCE,
+            line_size: 1024,
+            slow_consumer: SlowConsumer::Close,
+        }]
+        .into();
+    });
+    refused("[[upstream]]", &|config| {
+        let (name, servers, balance) = ("app".into(), [].into(), Balance::default());
+        config.upstreams = [Upstream { name, servers, balance, health: None, keepalive: 64 }].into();
+    });
 }

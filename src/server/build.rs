@@ -3,7 +3,7 @@
 use super::admin;
 use super::settings::{
     self, AccessFormat, Action, Address, Config, HostPattern, PathPart, PathPattern, Route, SlowConsumer,
-    TcpHandler, Websocket, WebsocketKind,
+    Tcp, TcpHandler, Websocket, WebsocketKind,
 };
 use super::shared::Shared;
 use super::upgrade::Upgrade;
@@ -66,6 +66,22 @@ pub(super) fn format(config: &Config) -> Format {
         AccessFormat::Combined => Format::Combined,
         AccessFormat::Json => Format::Json,
     }
+}
+
+/// The settings that ask for what this version does not do yet, by name. A configuration that was read from a file has none of them:
+/// `config` refuses the same ones, with their places.
+pub(super) fn unbuilt(config: &Config) -> Vec<&'static str> {
+    let proxied = |route: &Route| matches!(route.action, Action::Proxy(_));
+    let tunnelled = |tcp: &Tcp| matches!(tcp.handler, TcpHandler::Proxy(_));
+    let asked = [
+        ("[[route]] proxy", config.routes.iter().any(proxied)),
+        ("[[upstream]]", !config.upstreams.is_empty()),
+        ("[[tcp]] handler = \"proxy\"", config.tcp.iter().any(tunnelled)),
+        ("limits.requests_per_second", config.limits.requests_per_second > 0),
+        ("limits.burst", config.limits.burst > 0),
+        ("[[listener]] proxy_protocol", config.listeners.iter().any(|listener| listener.proxy_protocol)),
+    ];
+    asked.into_iter().filter_map(|(name, asked)| asked.then_some(name)).collect()
 }
 
 /// What one worker speaks. Every worker makes the same, in the same order: so ids mean the same on all.
@@ -167,7 +183,7 @@ pub(super) fn tcp_services(config: &Config) -> impl Iterator<Item = (&Address, t
         let kind = match tcp.handler {
             TcpHandler::Echo => tcp::Kind::Echo,
             TcpHandler::Lines => tcp::Kind::Lines,
-            // Refused by `config` until it is built.
+            // Refused until it is built: see `unbuilt`.
             TcpHandler::Proxy(_) => return None,
         };
         let options = tcp::Options {
@@ -266,7 +282,7 @@ fn add(
             let by_host = route.host != HostPattern::Any;
             put(&pattern, Box::new(websocket(settings, by_host, hub, upgrades)))
         }
-        // Refused by `config` until it is built.
+        // Refused until it is built: see `unbuilt`.
         Action::Proxy(_) => Ok(()),
     }
 }

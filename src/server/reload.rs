@@ -9,7 +9,7 @@ use super::app::{Message, Role};
 use super::attend::{Place, Spot, places};
 use super::bind::{address, bind, said_by};
 use super::build::{self, Protocols};
-use super::run::{Certificates, RunError, Server};
+use super::run::{Certificates, RunError, Server, not_yet};
 use super::settings::{Address, Config, Listener, Route};
 use super::tls::{self, Loaded, Store, TlsError};
 use crate::http::Pages;
@@ -46,6 +46,8 @@ pub struct Difference {
 /// Why a configuration was not taken over. The old one is in force, whole.
 #[derive(Debug)]
 pub enum ReloadError {
+    /// These settings ask for what this version does not do yet.
+    Unbuilt(Vec<&'static str>),
     /// These changes need a restart.
     Frozen(Vec<String>),
     /// Certificates or keys cannot be used.
@@ -59,6 +61,7 @@ pub enum ReloadError {
 impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ReloadError::Unbuilt(settings) => not_yet(settings, f),
             ReloadError::Frozen(changes) => {
                 write!(f, "this cannot change while running; restart to apply it: {}", changes.join("; "))
             }
@@ -107,6 +110,10 @@ impl Server {
     /// # Errors
     /// All that was found; then nothing has changed.
     pub fn prepare(&self, config: &Config) -> Result<Reload, ReloadError> {
+        let unbuilt = build::unbuilt(config);
+        if !unbuilt.is_empty() {
+            return Err(ReloadError::Unbuilt(unbuilt));
+        }
         let difference = difference(&self.config, config);
         if !difference.frozen.is_empty() {
             return Err(ReloadError::Frozen(difference.frozen));

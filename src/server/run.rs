@@ -35,6 +35,8 @@ const ADMIN_CONNECTIONS: usize = 64;
 /// Why a server did not start, or ended.
 #[derive(Debug)]
 pub enum RunError {
+    /// These settings ask for what this version does not do yet.
+    Unbuilt(Vec<&'static str>),
     /// An address cannot be listened on; with the setting that says which.
     Listen(Address, &'static str, io::Error),
     /// Certificates or keys cannot be used; all that is wrong with them.
@@ -53,7 +55,7 @@ impl RunError {
                 error.kind() == io::ErrorKind::PermissionDenied
             }
             RunError::Tls(errors) => errors.iter().all(|error| error.denied),
-            RunError::Worker(_) => false,
+            RunError::Unbuilt(_) | RunError::Worker(_) => false,
         }
     }
 }
@@ -61,6 +63,7 @@ impl RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            RunError::Unbuilt(settings) => not_yet(settings, f),
             RunError::Listen(at, by, error) => {
                 write!(f, "cannot listen on {at}: {}", advice(at, by, error))
             }
@@ -75,6 +78,11 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+/// Names settings that are refused.
+pub(super) fn not_yet(settings: &[&str], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "this version does not do that yet: {}", settings.join(", "))
+}
 
 /// What happened, and what to do.
 fn advice(at: &Address, by: &str, error: &io::Error) -> String {
@@ -148,6 +156,10 @@ impl Server {
     /// The same, with what a supervisor hands over and orders.
     pub fn start_with(config: &Config, setup: Setup) -> Result<Server, RunError> {
         let Setup { access, diagnostics, inherited, admin } = setup;
+        let unbuilt = build::unbuilt(config);
+        if !unbuilt.is_empty() {
+            return Err(RunError::Unbuilt(unbuilt));
+        }
         let mut handed = Handed::new(inherited);
         let pages = build::error_pages(config).map_err(RunError::Start)?;
         let mut listeners = Vec::new();
