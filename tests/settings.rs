@@ -175,6 +175,29 @@ fn health_is_answered_on_the_main_port_when_asked_for_and_never_logged_and_a_rou
 }
 
 #[test]
+fn what_routes_of_ones_own_answer_is_logged_also_at_the_paths_of_health() {
+    let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-own-health.log", std::process::id()));
+    let routes = "[[route]]\npath = \"/readyz\"\nrespond = \"mine\"\n\
+        [[route]]\nhost = \"example.org\"\nrespond = \"the site\"\n";
+    let text = format!("host = \"127.0.0.1\"\nport = 0\nhealth = true\n{routes}");
+    let access = [("EVENKEEL_LOG_ACCESS", "common"), ("EVENKEEL_LOG_ACCESS_PATH", path.to_str().unwrap())];
+    let mut server = program("own-health", &text, &access, &[]);
+    let at = server.0.at;
+    assert!(ask(at, "/readyz").ends_with("mine"));
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: example.org\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("the site"), "{answer}");
+    assert_eq!(status(&ask(at, "/livez")), "200");
+    server.0.signal(Signal::TERM);
+    server.0.end();
+    let log = std::fs::read_to_string(&path).unwrap();
+    let _ = std::fs::remove_file(&path);
+    assert!(log.contains("/readyz") && log.contains("/healthz") && !log.contains("/livez"), "{log}");
+}
+
+#[test]
 fn workers_is_the_number_of_threads() {
     let server = serve("workers = 3", "");
     let survey = server.0.as_ref().unwrap().survey(PATIENCE);

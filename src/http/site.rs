@@ -247,6 +247,11 @@ impl Site {
         self.names.get((id.0 as usize).checked_sub(1)?).map(|name| &**name)
     }
 
+    /// The name of the route that is called so: the way back from [`route_name`](Self::route_name).
+    pub fn route_id(&self, name: &str) -> Option<RouteId> {
+        self.ids.get(name).copied()
+    }
+
     /// How late answers come back to this worker; without it tickets drop theirs.
     pub fn set_post(&mut self, post: Post) {
         self.post = post;
@@ -315,5 +320,6 @@ mod tests {
         assert_eq!(ids, (2..=count + 1).collect::<Vec<_>>());
         let name = |id| old.route_name(RouteId(id));
         assert_eq!([name(1), name(2), name(count + 1)], [Some("/0"), Some("/1"), Some("/new")]);
+        assert_eq!((old.route_id("/1"), old.route_id("/no")), (Some(RouteId(2)), None));
     }
 }

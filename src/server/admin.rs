@@ -1,16 +1,15 @@
 //! The metrics port: `/metrics`, `/healthz`, `/livez`, `/readyz`. A reactor of its own, so that it answers when the others are
 //! full, and can tell when one of them hangs. It serves the admin socket too, where there is `/reload` beside them.
 
-use super::settings::Config;
+use super::build::pattern;
+use super::settings::{Config, HostPattern};
 use super::shared::Shared;
-use crate::http::{Handler, Options, Reply, Request, Responder, Site, Ticket};
+use crate::http::{Handler, Options, Reply, Request, Responder, RouteId, Site, Ticket};
 use crate::observe::{
     Exposition, HealthStatus, MetricsSnapshot, Process, ResponseTime, Silence, Vitals, render,
 };
 use crate::reactor::Millis;
 use crate::wire::http::emit::{FieldName, FieldValue};
-use crate::wire::http::head::Head;
-use crate::wire::http::target::Target;
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -125,24 +124,26 @@ type Code = fn(&HealthStatus) -> u16;
 const HEALTH: [(&str, Code); 3] =
     [("/livez", |_| 200), ("/healthz", HealthStatus::healthz), ("/readyz", HealthStatus::readyz)];
 
-/// Health on another site, at those of its paths that are `free` there.
-pub(super) fn add_health(site: &mut Site, shared: &Shared, free: impl Fn(&str) -> bool) -> io::Result<()> {
+/// What of health a server's own site answers by these settings: where there is no route of one's own.
+fn answered(config: &Config) -> impl Iterator<Item = (&'static str, Code)> {
+    let own = move |path: &str| {
+        config.routes.iter().any(|route| route.host == HostPattern::Any && pattern(&route.path) == path)
+    };
+    HEALTH.into_iter().filter(move |(path, _)| config.server.health && !own(path))
+}
+
+/// Adds that.
+pub(super) fn add_health(site: &mut Site, shared: &Shared, config: &Config) -> io::Result<()> {
     let watch = Arc::new(Watch { shared: shared.clone(), before: Mutex::default() });
-    for (path, code) in HEALTH.into_iter().filter(|(path, _)| free(path)) {
+    for (path, code) in answered(config) {
         health(site, path, &watch, code)?;
     }
     Ok(())
 }
 
-/// Health was asked for.
-pub(super) fn is_health(head: Option<&Head<'_>>) -> bool {
-    let path = |head: &Head<'_>| match head.target {
-        Target::Origin { path, .. } | Target::Absolute { path, .. } => {
-            HEALTH.iter().any(|(health, _)| health.as_bytes() == path)
-        }
-        Target::Asterisk | Target::Authority(_) => false,
-    };
-    head.is_some_and(path)
+/// The routes that [`add_health`] made.
+pub(super) fn health_routes(site: &Site, config: &Config) -> Vec<RouteId> {
+    answered(config).filter_map(|(path, _)| site.route_id(path)).collect()
 }
 
 /// Only who may open the admin socket may order anything: over TCP it is as if there were no such path.

@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::survey::Survey;
 use super::tls::Store;
 use crate::guard::{Clients, Gate};
-use crate::http::{self, Exchanged, Late, Pages, Service, Site};
+use crate::http::{self, Exchanged, Late, Pages, RouteId, Service, Site};
 use crate::observe::{Lag, Lifecycle, Publisher, Reason, Refusal, summary};
 use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
 use crate::{tcp, ws};
@@ -92,8 +92,8 @@ pub struct Worker {
     pub(super) orders: Vec<Order>,
     /// Where each listener stands in the settings.
     pub(super) spots: Vec<(ListenerId, Spot)>,
-    /// Health is asked for here, too: such requests are not logged.
-    pub(super) answers_health: bool,
+    /// Where the server itself answers for its health: what is asked there is not logged.
+    health: Vec<RouteId>,
     /// Only in tests.
     tape: Option<Box<Tape>>,
 }
@@ -132,7 +132,7 @@ impl Worker {
             tls: None,
             orders: Vec::new(),
             spots: Vec::new(),
-            answers_health: false,
+            health: Vec::new(),
             tape: None,
         };
         worker.bound_gathered();
@@ -176,12 +176,17 @@ impl Worker {
     /// Other routes, limits, and another form of the log, from the next request on. On an error nothing has changed.
     pub(super) fn live_by(&mut self, config: &Config, pages: Pages) -> io::Result<()> {
         let site = build::site(config, pages, &self.shared, &mut self.ws, &mut self.upgrades)?;
-        self.answers_health = config.server.health;
         self.site.replace(site);
         self.record.live_by(config);
-        self.lifecycle = Lifecycle::new(config.log.debug_peers.clone());
+        self.observe_by(config);
         self.bound_gathered();
         Ok(())
+    }
+
+    /// What is written of whom, with the site that it has.
+    pub(super) fn observe_by(&mut self, config: &Config) {
+        self.health = admin::health_routes(&self.site, config);
+        self.lifecycle = Lifecycle::new(config.log.debug_peers.clone());
     }
 
     /// What was recorded so far. Empty outside tests.
@@ -362,7 +367,7 @@ impl Worker {
     /// For the log, and for tests.
     #[inline(never)]
     fn write_down(&mut self, done: &Exchanged<'_>) {
-        if self.record.is_on() && !(self.answers_health && admin::is_health(done.head)) {
+        if self.record.is_on() && !self.health.contains(&done.route) {
             self.record.write(done, &self.site);
         }
         if let Some(tape) = &mut self.tape {

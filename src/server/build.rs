@@ -138,12 +138,7 @@ pub(super) fn site(
     for route in config.routes.iter() {
         add(&mut site, hub, upgrades, route, config)?;
     }
-    if config.server.health {
-        admin::add_health(&mut site, shared, |path| {
-            let named = |route: &&Route| route.host == HostPattern::Any && pattern(&route.path) == path;
-            !config.routes.iter().any(|route| named(&route))
-        })?;
-    }
+    admin::add_health(&mut site, shared, config)?;
     Ok(site)
 }
 

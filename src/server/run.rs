@@ -18,7 +18,7 @@ use super::tick::Tick;
 use super::tls::{self, Loaded, Store, Tickets, TlsError};
 use crate::guard::{Budget, Clients};
 use crate::http::Pages;
-use crate::observe::{Lifecycle, LogQueue};
+use crate::observe::LogQueue;
 use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
 use crate::reactor::{Handle, Host, OsNet, Reactor, Settings, Workers};
 use crate::tcp::ServiceId;
@@ -364,8 +364,7 @@ fn worker(
     if let Some(store) = tls {
         reactor.app_mut().serve_tls(store);
     }
-    reactor.app_mut().answers_health = config.server.health;
-    reactor.app_mut().lifecycle = Lifecycle::new(config.log.debug_peers.clone());
+    reactor.app_mut().observe_by(config);
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);
     for (spot, socket) in listeners {
