@@ -132,13 +132,19 @@ impl World {
         tungstenite::client(format!("ws://localhost{path}"), self.connect()).unwrap().0
     }
 
-    /// The series' lines on the page; the page without comments, if none is meant.
-    fn lines(&self, series: &str) -> Vec<String> {
+    /// The page, with its head.
+    fn page(&self) -> String {
         let mut stream = UnixStream::connect(self.folder.join("admin.sock")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
+        page
+    }
+
+    /// The series' lines on the page; the page without comments, if none is meant.
+    fn lines(&self, series: &str) -> Vec<String> {
+        let page = self.page();
         let is_of = |line: &&str| {
             let rest = line.strip_prefix(series);
             let part =
@@ -194,4 +200,15 @@ fn every_series_that_the_readme_names_moves_when_that_happens_which_it_counts() 
             scope.spawn(|| moves(series, *mover));
         }
     });
+}
+
+#[test]
+fn the_page_says_nothing_of_the_server_that_a_reload_could_not_take_back() {
+    let world = World::new("header");
+    let page = world.page();
+    let head = page.split("\r\n\r\n").next().unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 200 ") && !head.contains("\r\nserver:"), "{head}");
+    world.server.stop();
+    world.server.wait().unwrap();
+    let _ = std::fs::remove_dir_all(&world.folder);
 }

@@ -95,14 +95,10 @@ impl Watch {
     }
 }
 
-/// The site of the metrics port.
-pub(super) fn site(
-    config: &Config,
-    shared: &Shared,
-    orders: Option<Sender<AdminRequest>>,
-) -> io::Result<Site> {
+/// The site of the metrics port. Whatever `server.header_server` is, it sends no `server` field: it takes over no reload.
+pub(super) fn site(shared: &Shared, orders: Option<Sender<AdminRequest>>) -> io::Result<Site> {
     let watch = Arc::new(Watch { shared: shared.clone(), before: Mutex::default() });
-    let mut site = Site::new(Options { server_field: config.server.header_server, ..Options::default() });
+    let mut site = Site::new(Options { server_field: false, ..Options::default() });
     let metrics = watch.clone();
     add(&mut site, "/metrics", move |request, reply| {
         let form = Exposition::for_accept(request.field("accept"));

@@ -234,8 +234,8 @@ impl Server {
         }
         if metrics.is_some() || orders.is_some() {
             let mut workers = Workers::with_stack(STACK);
-            let (config, shared) = (config.clone(), self.shared.clone());
-            let work = move || admin(&config, &shared, count, metrics, orders);
+            let shared = self.shared.clone();
+            let work = move || admin(&shared, count, metrics, orders);
             let handle = start_worker(&mut workers, "metrics".into(), work)?;
             self.admin = Some((handle, workers));
         }
@@ -378,7 +378,6 @@ fn worker(
 
 /// The metrics port. Its connections do not count as the server's.
 fn admin(
-    config: &Config,
     shared: &Shared,
     number: usize,
     metrics: Option<OsListener>,
@@ -391,7 +390,7 @@ fn admin(
     // Whoever looks after a full server must get in.
     unlogged.budget = Budget::new(u64::MAX);
     let worker = Worker::new(
-        Protocols::http(admin::site(config, shared, orders)?),
+        Protocols::http(admin::site(shared, orders)?),
         &unlogged,
         number,
         Record::new(None, None, seed(&mut net)),

@@ -104,7 +104,7 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How long listeners stay open after `/readyz` has turned 503. Default 0.
     pub drain_lag: Duration,
-    /// Whether responses carry `server: evenkeel`. Default true.
+    /// Whether responses carry `server: evenkeel`; those of the metrics port never do. Default true.
     pub header_server: bool,
     /// Whether HTTP listeners answer `/healthz`, `/livez` and `/readyz` too, as the metrics port does; a route for the same path wins.
     /// Default false.
