@@ -254,6 +254,11 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.core.ports.len()
     }
 
+    /// It was told to drain.
+    pub fn draining(&self) -> bool {
+        self.core.draining
+    }
+
     /// The session of a connection.
     pub fn session(&self, token: Token) -> Option<&A::Session> {
         self.core.ports.get(token)?;

@@ -16,7 +16,7 @@ use super::tls::Store;
 use crate::guard::{Clients, Gate};
 use crate::http::{self, Exchanged, Late, Pages, RouteId, Service, Site};
 use crate::observe::{Lag, Lifecycle, Publisher, Reason, Refusal, summary};
-use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide};
+use crate::reactor::{Admit, App, AppCx, CloseHow, End, Handle, ListenerId, Millis, Peer, TlsSide, Token};
 use crate::{tcp, ws};
 use std::io;
 use std::sync::Arc;
@@ -86,6 +86,8 @@ pub struct Worker {
     pub(super) shared: Shared,
     pub(super) publisher: Publisher,
     lag: Lag,
+    /// What makes this worker look after itself.
+    pub(super) tick: Option<Token>,
     /// Certificates, if any listener speaks TLS.
     tls: Option<Arc<Store>>,
     /// To be done between turns, with the reactor at hand.
@@ -129,6 +131,7 @@ impl Worker {
             shared: shared.clone(),
             publisher: Publisher::new(shared.hub.clone(), number),
             lag: Lag::default(),
+            tick: None,
             tls: None,
             orders: Vec::new(),
             spots: Vec::new(),

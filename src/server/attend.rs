@@ -2,8 +2,11 @@
 
 use super::app::{Role, Worker};
 use super::reload::Order;
+use super::session::Session;
 use super::settings::{Address, Config, Listener};
+use super::tick::Tick;
 use super::{build, relief};
+use crate::observe::Reason;
 use crate::reactor::{ListenerId, Net, OsNet, Reactor, Settings, Turn};
 use crate::tcp::ServiceId;
 use std::collections::HashMap;
@@ -66,10 +69,28 @@ pub(super) fn run(mut reactor: Reactor<Worker, OsNet>) -> io::Result<()> {
         if !reactor.app().orders.is_empty() {
             carry_out(&mut reactor);
         }
+        end_tick(&mut reactor);
     }
     // The page is read on while others drain: what was counted last, and that nothing is held here any more.
     reactor.with_app(|app, cx| app.publish(cx));
     Ok(())
+}
+
+/// The worker looks after itself once a second from now on.
+pub(super) fn begin_tick<N: Net>(reactor: &mut Reactor<Worker, N>) {
+    // There is room: the table is empty.
+    let tick = reactor.with_app(|_, cx| cx.spawn(Session::Tick(Tick::new())));
+    reactor.app_mut().tick = tick.ok();
+}
+
+/// A drain waits for connections. What is left when they have ended is none.
+fn end_tick<N: Net>(reactor: &mut Reactor<Worker, N>) {
+    if reactor.draining()
+        && reactor.connections() == 1
+        && let Some(tick) = reactor.app().tick
+    {
+        reactor.cut(tick, Reason::Drained);
+    }
 }
 
 #[cold]
@@ -128,5 +149,41 @@ impl Worker {
     fn forget(&mut self, id: ListenerId) {
         self.roles.retain(|(one, _)| *one != id);
         self.spots.retain(|(one, _)| *one != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Site;
+    use crate::reactor::net::sim::{Script, SimNet};
+    use std::time::Duration;
+
+    #[test]
+    fn a_worker_looks_after_itself_while_it_drains_and_ends_with_its_last_connection() {
+        let mut net = SimNet::<true>::new(1);
+        let listener = net.listen();
+        let mut reactor = Reactor::new(Worker::for_tests(Site::default()), net, Settings::default());
+        reactor.add_listener(listener).unwrap();
+        begin_tick(&mut reactor);
+        let (part, rest) = ("GET / HTTP/1.1\r\nhost: a", "\r\n\r\n");
+        reactor.net_mut().arrive(listener, Script::new().send(part).wait(1500).fin());
+        reactor.net_mut().arrive(listener, Script::new().send(part).wait(5300).send(rest).await_fin().fin());
+        for _ in 0..5 {
+            reactor.turn(Some(Duration::from_millis(10))).unwrap();
+        }
+        assert_eq!(reactor.connections(), 3);
+        reactor.drain(Duration::from_secs(60));
+        let (mut last, mut counted) = (reactor.net().elapsed_ms(), Vec::new());
+        while reactor.turn(None).unwrap() != Turn::Finished {
+            end_tick(&mut reactor);
+            reactor.check();
+            let now = reactor.net().elapsed_ms();
+            assert!(now - last <= 1100, "no turn from {last} to {now}");
+            last = now;
+            counted.push((now, reactor.app().shared.hub.total().connection_count()));
+        }
+        assert!(counted.iter().any(|(now, count)| (2000..5000).contains(now) && *count == 1), "{counted:?}");
+        assert!((5300..5500).contains(&last), "the tick is not waited for: {last}");
     }
 }

@@ -10,11 +10,9 @@ use super::attend::{self, Spot};
 use super::bind::{Handed, address, bind, metrics_listener, said_by};
 use super::build::{self, Protocols};
 use super::record::Record;
-use super::session::Session;
 use super::settings::{Address, Config, Tls};
 use super::shared::Shared;
 use super::survey::Survey;
-use super::tick::Tick;
 use super::tls::{self, Loaded, Store, Tickets, TlsError};
 use crate::guard::{Budget, Clients};
 use crate::http::Pages;
@@ -371,8 +369,7 @@ fn worker(
         let id = reactor.add_listener(socket)?;
         reactor.app_mut().listen(id, spot);
     }
-    // There is room: the table is empty.
-    let _ = reactor.with_app(|_, cx| cx.spawn(Session::Tick(Tick::new())));
+    attend::begin_tick(&mut reactor);
     Ok(reactor)
 }
 

@@ -1,8 +1,9 @@
-//! A session without a connection that makes its worker look after itself once a second.
+//! A session without a connection that makes its worker look after itself once a second, also while it drains: until the last
+//! connection has ended, when the worker lets it go.
 
 use super::app::Worker;
 use crate::observe::Reason;
-use crate::reactor::{Close, Cx, Event, Millis, Step, Timer};
+use crate::reactor::{Cx, Event, Millis, Step, Timer};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +26,7 @@ impl Tick {
         cx: &mut Cx<'_, Worker>,
     ) -> Step<Reason> {
         match event {
-            Event::Drain => return Step::Close(Close::Graceful, Reason::Drained),
+            Event::Drain => return Step::Continue,
             Event::Timeout(_) => app.on_tick(self.due, cx.now()),
             // It has no stream: nothing else comes.
             Event::Open | Event::Eof | Event::Drained | Event::Failed(_) | Event::Note(..) => {}
