@@ -25,8 +25,9 @@ pub trait Handler {
         BodyPolicy::Collect
     }
 
-    /// The methods that it serves where its route names none, as Allow lists them; any other is answered 405. Empty: it is asked with
-    /// every method that is registered, but for CONNECT and TRACE, which are answered 501 as those that nobody knows are.
+    /// The methods that it serves where its route names none, as Allow lists them; any other is answered 405, and may be so before its
+    /// body has come. Empty: it is asked with every method that is registered, but for CONNECT and TRACE, which are answered 501 as
+    /// those that nobody knows are.
     fn allow(&self) -> &'static str {
         ""
     }
