@@ -15,6 +15,7 @@ mod harness;
 mod late;
 mod mime;
 pub mod pages;
+mod pieces;
 mod redirect;
 mod reply;
 mod request;

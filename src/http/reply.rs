@@ -6,6 +6,7 @@
 use super::clock::Clock;
 use super::late::Ticket;
 use super::pages::Pages;
+use super::pieces::{AT_ONCE, Pieces, is_in_memory};
 use super::site::RouteId;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{Host, Part};
@@ -279,6 +280,9 @@ impl<'a> Answer<'a> {
 
     /// Ends with a body that is copied.
     pub fn body(self, bytes: &[u8]) -> Reply {
+        if bytes.len() > AT_ONCE && !self.to.terms.head_only {
+            return self.piecemeal(vec![Part::Shared(bytes.into(), 0..bytes.len())]);
+        }
         let (cork, send) = self.head(Some(bytes.len() as u64));
         if send {
             cork.bytes_mut().extend_from_slice(bytes);
@@ -286,18 +290,26 @@ impl<'a> Answer<'a> {
         Reply(Kind::Sent)
     }
 
-    /// Ends with pieces that are not copied.
+    /// Ends with pieces that are not copied, or, if they are large and all in memory, copied as the peer takes them. Among files at most
+    /// 4 MiB ([`hard_cap`](crate::reactor::Settings::hard_cap)) may be in memory.
     pub fn parts(self, parts: impl IntoIterator<Item = Part>) -> Reply {
         let parts: Vec<Part> = parts.into_iter().collect();
-        let (cork, send) = self.head(Some(parts.iter().map(Part::len).sum()));
+        let len = parts.iter().map(Part::len).sum();
+        if len > AT_ONCE as u64 && parts.iter().all(is_in_memory) {
+            return self.piecemeal(parts);
+        }
+        let (cork, send) = self.head(Some(len));
         if send {
             parts.into_iter().for_each(|part| cork.push(part));
         }
         Reply(Kind::Sent)
     }
 
-    /// Ends with one piece that is not copied.
+    /// Ends with one piece that is not copied, or, if it is large and in memory, copied as the peer takes it.
     pub fn part(self, part: Part) -> Reply {
+        if part.len() > AT_ONCE as u64 && is_in_memory(&part) {
+            return self.piecemeal(vec![part]);
+        }
         let (cork, send) = self.head(Some(part.len()));
         if send {
             cork.push(part);
@@ -314,6 +326,14 @@ impl<'a> Answer<'a> {
             Some(_) => self.part(Part::Shared(bytes.clone(), range)),
             None => self.body(b""),
         }
+    }
+
+    /// More than is handed to a connection at once.
+    #[cold]
+    #[inline(never)]
+    fn piecemeal(self, parts: Vec<Part>) -> Reply {
+        let len = parts.iter().map(Part::len).sum();
+        self.stream(Some(len), Box::new(Pieces::new(parts)))
     }
 
     /// Ends without a body. 204 and 304 carry no length; a 304 to a HEAD or GET may be given the length it stands for by hand.
@@ -393,7 +413,7 @@ pub struct Prebuilt {
 }
 
 impl Prebuilt {
-    /// Composes it. `fields` are whole and legal lines without those that the server adds.
+    /// Composes it: for what is small, since it is handed to the connection at once. `fields` are whole and legal lines without those that the server adds.
     pub fn new(status: u16, fields: &[u8], body: &[u8], server_field: bool) -> Prebuilt {
         let mut whole = Vec::new();
         emit::status_line(&mut whole, status);

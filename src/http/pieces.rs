@@ -1,0 +1,56 @@
+//! Large answers from memory, handed out as the client takes them.
+
+use super::reply::{Body, Flow};
+use crate::reactor::Part;
+use std::collections::VecDeque;
+
+/// The most bytes of memory that are handed to a connection at once: a default high water. What is larger is handed out as the peer takes
+/// it; all of it at once would be more than a connection may hold for a slow one.
+pub(super) const AT_ONCE: usize = 256 << 10;
+
+pub(super) fn is_in_memory(part: &Part) -> bool {
+    match part {
+        Part::Shared(..) | Part::Static(_) => true,
+        Part::File(..) => false,
+    }
+}
+
+/// A body that is in memory already. What was handed out is let go of, piece by piece.
+pub(super) struct Pieces(VecDeque<Part>);
+
+impl Pieces {
+    /// None of them is a file.
+    pub fn new(parts: Vec<Part>) -> Pieces {
+        debug_assert!(parts.iter().all(is_in_memory));
+        Pieces(parts.into())
+    }
+}
+
+impl Body for Pieces {
+    fn more(&mut self, out: &mut Vec<u8>) -> Flow {
+        /// Bytes at a time.
+        const RUN: usize = 64 << 10;
+        let mut room = RUN;
+        while let Some(part) = self.0.front_mut() {
+            let rest = match part {
+                Part::Shared(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
+                Part::Static(bytes) => bytes,
+                // None is put in.
+                Part::File(..) => return Flow::Abort,
+            };
+            let n = rest.len().min(room);
+            out.extend_from_slice(&rest[..n]);
+            if n < rest.len() {
+                match part {
+                    Part::Shared(_, range) => range.start += n,
+                    Part::Static(bytes) => *bytes = &bytes[n..],
+                    Part::File(..) => {}
+                }
+                return Flow::More;
+            }
+            room -= n;
+            self.0.pop_front();
+        }
+        Flow::End
+    }
+}
