@@ -2,10 +2,11 @@
 
 mod support;
 
+use evenkeel::http::Service;
 use evenkeel::http::files::{Files, FilesOptions};
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimId, SimNet};
-use evenkeel::reactor::{CloseHow, Settings};
+use evenkeel::reactor::{CloseHow, Millis, Settings};
 use support::http::{Serving, responses, serving_in, site};
 use support::{run_for, settle};
 
@@ -54,6 +55,19 @@ fn a_file_that_vanishes_or_is_replaced_while_it_is_sent_is_sent_to_its_end() {
         assert!(seen[0].whole && seen[0].body == vec![b'f'; LEN]);
         assert_eq!((seen[1].status, &reactor.app().tape().closes[..]), (200, &[Reason::Done][..]));
     }
+}
+
+#[test]
+fn a_file_that_is_being_sent_long_after_it_was_asked_for_is_sent_to_its_end() {
+    let idle = |reactor: &mut Serving| {
+        reactor.net_mut().files.remove("big.bin");
+        reactor.app_mut().site().idle(Millis(60_000));
+        assert_eq!(reactor.net().files.handles(), 1, "by the one who is being sent it");
+    };
+    let (mut reactor, id) = while_it_is_sent("", idle);
+    let seen = responses(reactor.net().sent(id), &[]);
+    assert!(seen[0].whole && seen[0].body == vec![b'f'; LEN]);
+    assert_eq!(reactor.net_mut().files.handles(), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use evenkeel::http::{
     Accepting, Body, BodyPolicy, Connection, Exchanged, Flow, Handler, Late, Outcome, Reply, Request,
-    Responder, Service, Site, Ticket, Upload,
+    Responder, Server, Service, Site, Ticket, Upload,
 };
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimId, SimNet};
@@ -1212,4 +1212,26 @@ fn of_an_answer_that_waits_for_its_peer_it_is_told_when_that_took_it_and_how_muc
             assert!((99_000..100_000).contains(&part[0].bytes.1), "{part:?}");
         }
     }
+}
+
+#[test]
+fn handlers_look_after_themselves_and_one_that_panics_does_not_keep_the_others_from_it() {
+    struct Tidy(Arc<AtomicUsize>);
+    impl Handler for Tidy {
+        fn handle(&mut self, _: &Request<'_>, reply: Responder<'_>) -> Reply {
+            reply.start(200).body(b"ok")
+        }
+
+        fn idle(&mut self, _: u64) {
+            assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "on purpose");
+        }
+    }
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut site = with("/a", Tidy(count.clone()));
+    site.route(None, &[], "/b", None, Box::new(Tidy(count.clone()))).unwrap();
+    let mut server = Server::new(site).unwrap();
+    for _ in 0..3 {
+        server.reactor_mut().turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 2, "not in each turn");
 }

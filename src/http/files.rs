@@ -3,7 +3,8 @@
 //! 1. Nothing outside the root is ever read: paths are relative and without dot segments, and [`Host::open`] confines them.
 //! 2. Hidden names, special files and (unless wished for) symbolic links do not exist: 404, no different from what is not there.
 //! 3. What is remembered is bounded ([`FilesOptions`]) and at most a second behind the disk.
-//! 4. The length announced is that of the bytes in memory, or of the file as it was opened.
+//! 4. A file that nobody asked for in the last 10 s, nor is being sent, is not held open: whoever deletes it gets its space back.
+//! 5. The length announced is that of the bytes in memory, or of the file as it was opened.
 //!
 //! [`Host::open`]: crate::reactor::Host::open
 
@@ -51,7 +52,7 @@ pub struct FilesOptions {
     pub cache_bytes: usize,
     /// Files in memory. Default 8,192 a worker.
     pub cache_entries: usize,
-    /// Larger files held open for the next who asks. Default 64 a worker.
+    /// Larger files held open for the next who asks, for 10 s. Default 64 a worker.
     pub open_files: usize,
     /// Text shorter than this many bytes is not compressed. Default 1 KiB.
     pub compress_min: u64,
@@ -181,6 +182,10 @@ impl Handler for Files {
 
     fn allow(&self) -> &'static str {
         ALLOW
+    }
+
+    fn idle(&mut self, now_ms: u64) {
+        self.shelf.idle(now_ms);
     }
 }
 

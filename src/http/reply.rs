@@ -38,6 +38,12 @@ pub trait Handler {
     fn upgrades(&self) -> bool {
         false
     }
+
+    /// Called about once a second, whether anything was asked or not, with the clock of [`Responder::now_ms`]: to let go of what was only
+    /// kept in case it would be asked for again.
+    fn idle(&mut self, now_ms: u64) {
+        let _ = now_ms;
+    }
 }
 
 impl<F: FnMut(&super::Request<'_>, Responder<'_>) -> Reply> Handler for F {

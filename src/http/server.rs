@@ -20,12 +20,16 @@
 use super::{Connection, Late, Outcome, Service, Site};
 use crate::observe::Reason;
 use crate::reactor::{
-    Admit, App, AppCx, Close, Cx, End, EventOf, Handle, Input, ListenerId, OsListener, OsNet, Peer, Reactor,
-    Session, Settings, Step, StepOf,
+    Admit, App, AppCx, Close, Cx, End, EventOf, Handle, Input, ListenerId, Millis, OsListener, OsNet, Peer,
+    Reactor, Session, Settings, Step, StepOf,
 };
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often handlers look after themselves.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A server of one site. See the module page.
 pub struct Server {
@@ -40,7 +44,7 @@ impl Server {
 
     /// A server with other limits of the transport; those of HTTP are the site's [`Options`](super::Options).
     pub fn with_settings(site: Site, settings: Settings) -> io::Result<Server> {
-        let mut reactor = Reactor::new(Alone { site }, OsNet::new()?, settings);
+        let mut reactor = Reactor::new(Alone { site, idle_at: Millis(0) }, OsNet::new()?, settings);
         let handle = reactor.handle();
         reactor.app_mut().site.set_post(Arc::new(move |late: Late| handle.post(late)));
         Ok(Server { reactor })
@@ -81,6 +85,8 @@ impl Server {
 /// The program of a [`Server`]: nothing but its site.
 pub struct Alone {
     site: Site,
+    /// When handlers are to look after themselves next.
+    idle_at: Millis,
 }
 
 impl App for Alone {
@@ -100,6 +106,14 @@ impl App for Alone {
     fn on_close(&mut self, session: Talk, end: End<Reason>, cx: &mut AppCx<'_, Self>) {
         log::debug!("{} {}: closed in {}: {}", end.token, end.peer, end.phase.name(), end.reason.label());
         session.0.ended(&end, cx.now(), self);
+    }
+
+    /// Where nothing happens, no turn is made for this: the last connection's timers bring one.
+    fn on_turn(&mut self, cx: &mut AppCx<'_, Self>) {
+        if self.idle_at <= cx.now() {
+            self.idle_at = cx.now().after(IDLE);
+            self.site.idle(cx.now());
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use super::reply::{BodyPolicy, Handler, Reply, Responder};
 use super::request::Request;
 use super::router::{RouteError, Router};
 use crate::observe::Reason;
-use crate::reactor::{App, Peer, Token};
+use crate::reactor::{App, Millis, Peer, Token};
 use crate::wire::http::head::Head;
 use crate::wire::http::text;
 use crate::wire::limits::Limits;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -271,6 +272,16 @@ impl Site {
             entry.id = names.get(at).map_or(RouteId::NONE, |name| self.name(name.clone()));
         }
         (self.options, self.router, self.pages) = (options, router, pages);
+    }
+
+    /// Lets every handler look after itself ([`Handler::idle`]): call it about once a second.
+    pub fn idle(&mut self, now: Millis) {
+        for entry in self.router.routes_mut() {
+            let handler = &mut entry.handler;
+            if catch_unwind(AssertUnwindSafe(|| handler.idle(now.0))).is_err() {
+                log::error!("a handler panicked while nobody asked it");
+            }
+        }
     }
 
     /// The limits and times.

@@ -236,6 +236,7 @@ impl Worker {
     /// Once a second.
     pub(super) fn on_tick(&mut self, due: Millis, now: Millis) {
         self.lag.fired(due, now);
+        self.site.idle(now);
     }
 
     pub(super) fn publish(&mut self, cx: &AppCx<'_, Worker>) {

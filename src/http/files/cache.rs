@@ -86,6 +86,15 @@ impl Cache {
         }
     }
 
+    /// Forgets what was last compared with the disk then, or before.
+    pub fn forget_until(&mut self, ms: u64) {
+        for place in (0..self.slots.len()).rev() {
+            if self.slots[place].checked_ms <= ms {
+                self.take_out(place);
+            }
+        }
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.places.clear();
@@ -154,6 +163,9 @@ mod tests {
         tight.put(&vec![0; weight], Known::Absent, 1);
         assert!(tight.get(&vec![0; weight]).is_none(), "what does not fit alone is not taken in");
         assert_eq!(tight.size().0, 10);
+        tight.put(b"later", Known::Absent, 3);
+        tight.forget_until(2);
+        assert_eq!((tight.size().0, tight.get(b"later").is_some()), (1, true));
         tight.clear();
         assert_eq!(tight.size(), (0, 0));
         Cache::new(0, 100).put(b"a", Known::Absent, 1);

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// How long an entry is good without a look at the disk.
 const FRESH_MS: u64 = 1000;
+/// How long a file that nobody asks for stays open.
+const OPEN_MS: u64 = 10_000;
 
 /// What a path leads to.
 pub(super) enum Found {
@@ -36,6 +38,8 @@ pub(super) struct Now<'h> {
 #[derive(Debug)]
 pub(super) struct Shelf {
     root: Option<Root>,
+    /// The root could be opened when that was last tried.
+    root_opens: bool,
     root_checked_ms: Option<u64>,
     memory: Cache,
     open: Cache,
@@ -64,6 +68,7 @@ impl Shelf {
     pub fn new(options: &FilesOptions) -> Shelf {
         Shelf {
             root: None,
+            root_opens: false,
             root_checked_ms: None,
             memory: Cache::new(options.cache_entries, options.cache_bytes),
             open: Cache::new(options.open_files, usize::MAX),
@@ -78,7 +83,9 @@ impl Shelf {
         let fresh = self.root_checked_ms.is_some_and(|then| now.ms.saturating_sub(then) < FRESH_MS);
         if !fresh {
             self.root_checked_ms = Some(now.ms);
-            match now.host.open_root(&options.root) {
+            let opened = now.host.open_root(&options.root);
+            self.root_opens = opened.is_ok();
+            match opened {
                 Ok(root) => self.root = Some(root),
                 Err(error) if self.root.is_none() => {
                     log::error!("cannot open {}: {error}", options.root.display());
@@ -87,6 +94,16 @@ impl Shelf {
             }
         }
         self.root.clone().ok_or(OpenError::Failed)
+    }
+
+    /// Lets go of what nobody has asked for in a while, so that no descriptor keeps alive what was deleted. A root that could not be opened
+    /// again stays.
+    pub fn idle(&mut self, now_ms: u64) {
+        let Some(then) = now_ms.checked_sub(OPEN_MS) else { return };
+        self.open.forget_until(then);
+        if self.root_opens && self.root_checked_ms.is_some_and(|checked| checked <= then) {
+            (self.root, self.root_checked_ms) = (None, None);
+        }
     }
 
     /// What is at a path: relative, without dot segments, with a slash at its end if a folder is meant.
@@ -257,6 +274,12 @@ impl Shelf {
             self.memory.put(&self.key, Known::Here(made.clone()), now.ms);
         }
         Some(made)
+    }
+
+    /// The root is held open.
+    #[cfg(test)]
+    pub fn holds_root(&self) -> bool {
+        self.root.is_some()
     }
 
     /// Bytes and entries in memory, and files held open.

@@ -298,6 +298,20 @@ fn a_large_file_is_opened_once_for_all_who_ask() {
 }
 
 #[test]
+fn what_nobody_asks_for_is_not_held_open() {
+    let (mut harness, mut files) = (harness(&[("big.bin", &digits(100_000))]), files(|_| {}));
+    for asked in [true, true, false] {
+        if asked {
+            assert_eq!(get(&mut harness, &mut files, "/big.bin").body.len(), 100_000);
+        }
+        harness.wait(9_000);
+        files.idle(harness.now);
+        assert_eq!((harness.world.files.handles(), files.shelf.holds_root()), (asked.into(), asked));
+    }
+    assert_eq!(get(&mut harness, &mut files, "/big.bin").body.len(), 100_000);
+}
+
+#[test]
 fn what_must_not_be_seen_does_not_exist() {
     let mut harness = harness(&[
         (".env", b"secret"),
