@@ -2,7 +2,7 @@
 
 use super::Target;
 use rustix::net::{AddressFamily, sockopt};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +11,19 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Asked of the kernel, which clamps it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Above this many bytes not yet sent a socket counts as not writable: what waits longer is better kept by us, where it can be
 /// counted, than in the kernel.
 const NOTSENT_LOWAT: u32 = 128 << 10;
+/// A peer that was silent for so long is asked whether it is still there; the system would wait two hours, in which whoever left an
+/// answer that never ends keeps its connection.
+const QUIET: Duration = Duration::from_secs(60);
+/// How long an answer to that is waited for, and how often it is asked before the connection has failed.
+const PROBE: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
 
 /// A listening socket, TCP or Unix. Clones share one queue of connections.
 #[derive(Debug)]
@@ -128,7 +135,8 @@ impl AsFd for OsListener {
 fn set_options(socket: SockRef<'_>) {
     note("TCP_NODELAY", socket.set_tcp_nodelay(true));
     note("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(NOTSENT_LOWAT));
-    note("SO_KEEPALIVE", socket.set_keepalive(true));
+    let probes = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE).with_retries(PROBES);
+    note("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes));
 }
 
 /// On the loopback there is nothing to congest, but an algorithm that paces what it sends, such as BBR, arms a timer with each segment:

@@ -2,6 +2,7 @@ use super::*;
 use crate::reactor::net::{FileType, Host, Links, OpenError, RelPath, Root, RootKind};
 use crate::reactor::token::ListenerId;
 use rustix::fs::{CWD, Mode, OFlags, mknodat};
+use rustix::net::sockopt;
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -66,6 +67,12 @@ fn an_accepted_connection_has_every_option_without_a_call_of_its_own() {
     let socket = SockRef::from(&stream);
     assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap() && socket.nonblocking().unwrap());
     assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 << 10);
+    let probes = (
+        sockopt::tcp_keepidle(&stream).unwrap(),
+        sockopt::tcp_keepintvl(&stream).unwrap(),
+        sockopt::tcp_keepcnt(&stream).unwrap(),
+    );
+    assert_eq!(probes, (Duration::from_secs(60), Duration::from_secs(15), 4));
     let congestion = socket.tcp_congestion().unwrap();
     assert_eq!(congestion.split(|b| *b == 0).next().unwrap(), b"reno", "it does not leave the machine");
     let flags = rustix::io::fcntl_getfd(&stream).unwrap();
