@@ -468,6 +468,15 @@ fn a_small_file_that_cannot_be_read_whole_is_sent_from_the_disk_and_not_remember
     assert_eq!(fresh.shelf.size(), (0, 0, 0));
 }
 
+#[test]
+fn a_range_of_an_empty_file_is_no_error() {
+    for range in ["bytes=0-", "bytes=-5", "bytes=0-99"] {
+        let (mut harness, mut files) = (harness(&[("empty.txt", b"")]), files(|_| {}));
+        let answer = ask(&mut harness, &mut files, "/empty.txt", &format!("Range: {range}"));
+        assert_eq!(answer.status, 200, "{range}");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A Range field that is malformed, has another unit, or asks for more parts than [`MAX_RANGES`] is ignored, as the RFC
 //! allows; the whole is sent then. Ranges that overlap are merged, so that a response never has more bytes of content
-//! than the file (RFC 9110, 14.2 and 17.15).
+//! than the file (RFC 9110, 14.2 and 17.15). Of an empty representation there are no ranges: it is sent whole.
 
 use std::ops::Range;
 
@@ -77,6 +77,10 @@ impl RangeList {
 
 /// Reads the value of a Range field against a representation of `length` bytes.
 pub fn parse(value: &[u8], length: u64) -> Ranges {
+    // The last bytes of nothing are satisfiable, and all that there is; who asks for the first is no worse served by it.
+    if length == 0 {
+        return Ranges::Ignore;
+    }
     let Some(equals) = memchr::memchr(b'=', value) else { return Ranges::Ignore };
     let (unit, set) = (&value[..equals], &value[equals + 1..]);
     if !unit.eq_ignore_ascii_case(b"bytes") {
@@ -170,7 +174,9 @@ mod tests {
         for value in ["bytes=10-", "bytes=10-12", "bytes=-0", "bytes=99999999999999999999-"] {
             assert_eq!(list(value, 10), Some(vec![]), "{value}");
         }
-        assert_eq!(list("bytes=0-", 0), Some(vec![]));
+        for value in ["bytes=0-", "bytes=-5", "bytes=-0", "bytes=5-9", "x"] {
+            assert_eq!(list(value, 0), None, "{value}");
+        }
         let many = format!("bytes={}", "0-0,".repeat(MAX_RANGES + 1));
         for value in [
             "",
