@@ -122,7 +122,7 @@ impl Files {
         match found {
             Ok(Found::File(plain)) => {
                 let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
-                answer::send(request, reply, &found, 200)
+                answer::send(request, reply, &found, b"")
             }
             Ok(Found::Bare) => to_slash(request, reply),
             Ok(Found::Folder(folder)) if self.options.listing => {
@@ -153,7 +153,8 @@ impl Files {
         match self.shelf.find(&self.options, fallback.as_bytes(), &mut now) {
             Ok(Found::File(plain)) => {
                 let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
-                answer::send(request, reply, &found, 200)
+                // Who does not take HTML gets 404.
+                answer::send(request, reply, &found, b"Vary: Accept\r\n")
             }
             Ok(Found::Bare | Found::Folder(_)) => refuse(request, reply, OpenError::NotFound),
             Err(error) => refuse(request, reply, error),

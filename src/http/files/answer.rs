@@ -11,19 +11,21 @@ use crate::wire::http::range::{self, RangeList, Ranges};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Answers GET or HEAD with a representation, or with what the request's conditions want instead.
+/// Answers GET or HEAD with a representation, or with what the request's conditions want instead. `lines`: further field lines of an answer
+/// that is no error page.
 pub(super) fn send(
     request: &Request<'_>,
     reply: Responder<'_>,
     found: &Arc<Representation>,
-    status: u16,
+    lines: &[u8],
 ) -> Reply {
     let (fields, now) = (&request.head().fields, reply.unix_seconds());
     let have = found.validators();
     match evaluate(request.method(), fields, &have, now) {
         Outcome::Proceed => {}
         Outcome::NotModified => {
-            return reply.start(304).raw(|out| out.extend_from_slice(found.fields_of_304())).empty();
+            let answer = reply.start(304).raw(|out| out.extend_from_slice(found.fields_of_304()));
+            return answer.raw(|out| out.extend_from_slice(lines)).empty();
         }
         Outcome::Failed => {
             let lines = found.fields_of_304();
@@ -39,23 +41,26 @@ pub(super) fn send(
         (_, _) => Ranges::Ignore,
     };
     match wanted {
-        Ranges::Ignore => whole(reply, found, status),
+        Ranges::Ignore => whole(reply, found, lines),
         Ranges::Unsatisfiable => {
             let mut lines = found.fields_of_304().to_vec();
             emit::content_range_unsatisfied(&mut lines, found.len);
             pages::error_with(reply, Some(request), 416, "It has no such bytes.", &lines)
         }
         Ranges::Satisfiable(list) => match list.single() {
-            Some(range) => one_range(reply, found, range),
-            None => several_ranges(reply, found, &list),
+            Some(range) => one_range(reply, found, range, lines),
+            None => several_ranges(reply, found, &list, lines),
         },
     }
 }
 
-fn whole(reply: Responder<'_>, found: &Representation, status: u16) -> Reply {
-    let answer = reply.start(status).raw(|out| {
+fn whole(reply: Responder<'_>, found: &Representation, lines: &[u8]) -> Reply {
+    let answer = reply.start(200).raw(|out| {
         found.content_type(out);
         out.extend_from_slice(found.fields());
+        if !lines.is_empty() {
+            out.extend_from_slice(lines);
+        }
     });
     match &found.content {
         Content::Memory(bytes) => answer.shared(bytes, 0..bytes.len()),
@@ -63,17 +68,18 @@ fn whole(reply: Responder<'_>, found: &Representation, status: u16) -> Reply {
     }
 }
 
-fn one_range(reply: Responder<'_>, found: &Representation, range: Range<u64>) -> Reply {
+fn one_range(reply: Responder<'_>, found: &Representation, range: Range<u64>, lines: &[u8]) -> Reply {
     let answer = reply.start(206).raw(|out| {
         found.content_type(out);
         out.extend_from_slice(found.fields());
+        out.extend_from_slice(lines);
         emit::content_range(out, &range, found.len);
     });
     answer.part(found.part(range))
 }
 
 /// A body of `multipart/byteranges` (RFC 9110, 14.6). The boundary is drawn at random, so that no file can have it.
-fn several_ranges(mut reply: Responder<'_>, found: &Representation, list: &RangeList) -> Reply {
+fn several_ranges(mut reply: Responder<'_>, found: &Representation, list: &RangeList, lines: &[u8]) -> Reply {
     let mut random = [0; 12];
     reply.host().fill_random(&mut random);
     let boundary: Vec<u8> = random.iter().flat_map(|b| [b >> 4, b & 15]).map(|d| b'a' + d).collect();
@@ -105,6 +111,7 @@ fn several_ranges(mut reply: Responder<'_>, found: &Representation, list: &Range
         out.extend_from_slice(&boundary);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(found.fields());
+        out.extend_from_slice(lines);
     });
     answer.parts(parts)
 }

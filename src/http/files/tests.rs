@@ -421,6 +421,28 @@ fn a_fallback_is_sent_for_what_does_not_exist_to_who_takes_html() {
 }
 
 #[test]
+fn what_a_fallback_is_sent_for_depends_on_accept() {
+    let mut harness = harness(&[("index.html", &digits(2000))]);
+    let mut files = files(|options| options.fallback = Some("index.html".into()));
+    let tag = get(&mut harness, &mut files, "/").field("etag").unwrap().to_string();
+    let mut varies = |target: &str, field: &str| {
+        let answer = ask(&mut harness, &mut files, target, &format!("Accept: text/html\r\n{field}"));
+        let vary = answer.fields.iter().filter(|(name, _)| name == "vary").map(|(_, value)| value.clone());
+        (answer.status, vary.collect::<Vec<_>>().join(", "))
+    };
+    for (field, status) in [
+        ("X: y", 200),
+        ("Accept-Encoding: gzip", 200),
+        (&format!("If-None-Match: {tag}"), 304),
+        ("Range: bytes=0-9", 206),
+        ("Range: bytes=0-9,20-29", 206),
+    ] {
+        assert_eq!(varies("/nothing", field), (status, "Accept-Encoding, Accept".into()), "{field}");
+        assert_eq!(varies("/", field), (status, "Accept-Encoding".into()), "{field}");
+    }
+}
+
+#[test]
 fn a_listing_has_what_would_be_served_escaped_and_in_order() {
     let mut harness = harness(&[
         ("d/b.txt", &digits(1536)),
