@@ -113,8 +113,8 @@ impl Representation {
             Content::Memory(bytes) => bytes.len() as u64,
             Content::Open(_) => stat.len,
         };
-        // A time far ahead was set by hand: what is written later is given another.
-        let young = seconds.is_none_or(|modified| {
+        // A time far ahead, or before 1970, was set by hand: what is written later is given another.
+        let young = seconds.is_some_and(|modified| {
             modified.saturating_add(1) >= now && modified <= now.saturating_add(FAR_AHEAD)
         });
         fields.shrink_to_fit();

@@ -236,6 +236,21 @@ fn a_file_whose_time_lies_far_ahead_is_read_and_compressed_once() {
 }
 
 #[test]
+fn a_file_from_before_1970_is_read_and_compressed_once() {
+    let mut harness = Harness::default();
+    harness.world.files.file("a.js", "let x = 1;\n".repeat(300), -86_400);
+    let mut files = files(|_| {});
+    let mut reads = Vec::new();
+    for _ in 0..3 {
+        let answer = ask(&mut harness, &mut files, "/a.js", "Accept-Encoding: gzip");
+        assert_eq!(answer.field("content-encoding"), Some("gzip"));
+        reads.push((files.shelf.size(), harness.world.calls().file_reads));
+        harness.wait(1000);
+    }
+    assert!(reads[1..].iter().all(|later| *later == reads[0]), "{reads:?}");
+}
+
+#[test]
 fn siblings_and_what_was_compressed_change_with_the_disk() {
     let (mut harness, mut files) = (harness(&[("a.js", &digits(2000))]), files(|_| {}));
     let mut coded = |harness: &mut Harness| {
