@@ -5,6 +5,7 @@ use crate::reactor::{FileHandle, Part, Stat};
 use crate::wire::http::conditional::{EntityTag, Validators};
 use crate::wire::http::date;
 use crate::wire::http::emit::{self, FieldName};
+use flate2::Crc;
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ impl Coding {
         }
     }
 
-    /// What tells it from the others in a cache's key.
+    /// What tells it from the others in a cache's key, and in a tag.
     pub fn mark(self) -> u8 {
         match self {
             Coding::Identity => b'i',
@@ -91,7 +92,7 @@ impl Representation {
         let seconds = u64::try_from(stat.modified_ns.div_euclid(1_000_000_000)).ok();
         // A time that has not come yet is not told (RFC 9110, 8.8.2.1).
         let modified = seconds.filter(|modified| *modified <= now);
-        let tag = tag(&stat, coding);
+        let tag = tag(&stat, coding, &content);
         let mut fields = Vec::with_capacity(320);
         line(&mut fields, "ETag", &tag);
         if let Some(modified) = modified {
@@ -161,12 +162,21 @@ impl Representation {
     }
 }
 
-/// A strong entity tag: time, length, inode, and a mark if the bytes are not those on the disk.
-fn tag(stat: &Stat, coding: Coding) -> Box<[u8]> {
-    let mark = if coding == Coding::MadeGzip { "-gz" } else { "" };
+/// A strong entity tag: time and length on the disk, a checksum of what is in memory, and a mark of its coding. It is the same wherever
+/// the same files lie, and after they were copied back. The checksum tells apart what a build gives one time to all that it makes.
+fn tag(stat: &Stat, coding: Coding, content: &Content) -> Box<[u8]> {
     let mut tag = String::with_capacity(64);
     // Times before 1970 wrap to large numbers: still one tag for one time.
-    let _ = write!(tag, "\"{:x}-{:x}-{:x}{mark}\"", stat.modified_ns as u128 as u64, stat.len, stat.inode);
+    let _ = write!(tag, "\"{:x}-{:x}", stat.modified_ns as u128 as u64, stat.len);
+    if let Content::Memory(bytes) = content {
+        let mut crc = Crc::new();
+        crc.update(bytes);
+        let _ = write!(tag, "-{:x}", crc.sum());
+    }
+    if coding != Coding::Identity {
+        tag.extend(['-', char::from(coding.mark())]);
+    }
+    tag.push('"');
     tag.into_bytes().into()
 }
 

@@ -251,6 +251,42 @@ fn a_file_from_before_1970_is_read_and_compressed_once() {
 }
 
 #[test]
+fn a_tag_is_the_same_wherever_the_same_file_lies_and_another_for_other_bytes_and_codings() {
+    let tags = |bytes: &[u8], modified: i64, others: usize| {
+        let mut harness = Harness::default();
+        // Inodes are given out in order.
+        for other in 0..others {
+            harness.world.files.file(&format!("other{other}"), "x", modified);
+        }
+        for name in ["a.js", "a.js.br", "a.js.zst", "b.js", "b.js.gz", "c.js"] {
+            harness.world.files.file(name, bytes, modified);
+        }
+        let mut files = files(|_| {});
+        let asked =
+            [("/a.js", "x"), ("/a.js", "br"), ("/a.js", "zstd"), ("/b.js", "gzip"), ("/c.js", "gzip")];
+        asked.map(|(target, coding)| {
+            let answer = ask(&mut harness, &mut files, target, &format!("Accept-Encoding: {coding}"));
+            assert_eq!(answer.field("content-encoding").unwrap_or("x"), coding);
+            answer.field("etag").unwrap().to_string()
+        })
+    };
+    for len in [2000, 100_000] {
+        let first = tags(&digits(len), MODIFIED, 0);
+        assert_eq!(first, tags(&digits(len), MODIFIED, 5));
+        let mut all =
+            [first, tags(&digits(len), MODIFIED + 1, 0), tags(&digits(len + 1), MODIFIED, 0)].concat();
+        if len == 2000 {
+            // Builds that can be repeated give one time to all that they make.
+            all.extend(tags(&vec![b'x'; len], MODIFIED, 0));
+        }
+        let len = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), len);
+    }
+}
+
+#[test]
 fn siblings_and_what_was_compressed_change_with_the_disk() {
     let (mut harness, mut files) = (harness(&[("a.js", &digits(2000))]), files(|_| {}));
     let mut coded = |harness: &mut Harness| {
