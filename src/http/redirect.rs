@@ -1,9 +1,12 @@
 //! Another address for every request.
 
 use super::escape;
+use super::pages;
 use super::router::REST;
 use super::{BodyPolicy, Handler, Reply, Request, Responder};
 use std::fmt;
+
+const NO_HOST: &str = "The address of this depends on the host, and the request names none.";
 
 /// Why a redirect was not made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +51,8 @@ pub struct Redirect {
 impl Redirect {
     /// `target`: visible ASCII, in which `{name}` stands for that parameter of the route, `{rest}` for what its `/*` matched,
     /// `{host}` for the host of the request without its port, `{path}` for the whole path with its slash. What the client sent is
-    /// percent-encoded anew; a parameter that the route does not have is empty.
+    /// percent-encoded anew; a parameter that the route does not have is empty. A request without a host is answered 400 where the
+    /// target has one.
     pub fn new(target: &str, status: u16) -> Result<Redirect, RedirectError> {
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
             return Err(RedirectError::BadStatus);
@@ -113,6 +117,9 @@ fn host<'a>(request: &Request<'a>) -> &'a [u8] {
 
 impl Handler for Redirect {
     fn handle(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
+        if host(request).is_empty() && self.pieces.iter().any(|piece| matches!(piece, Piece::Host)) {
+            return pages::error(reply, Some(request), 400, NO_HOST);
+        }
         let answer = reply.start(self.status).raw(|out| {
             out.extend_from_slice(b"Location: ");
             self.location(request, out);
@@ -149,6 +156,19 @@ mod tests {
             let answer = harness.ask(&mut redirect, &request);
             assert_eq!((answer.status, answer.field("location")), (308, Some(want)), "{target} {asked}");
             assert_eq!(answer.field("content-length"), Some("0"));
+        }
+    }
+
+    #[test]
+    fn where_the_target_has_the_host_a_request_without_one_is_answered_400() {
+        for head in ["HTTP/1.0\r\n", "HTTP/1.1\r\nHost:\r\n"] {
+            let mut harness = Harness::default();
+            let request = format!("GET /x {head}\r\n");
+            let mut redirect = Redirect::new("https://{host}{path}", 301).unwrap();
+            let answer = harness.ask(&mut redirect, &request);
+            assert_eq!((answer.status, answer.field("location")), (400, None), "{head}");
+            let mut redirect = Redirect::new("/new{path}", 301).unwrap();
+            assert_eq!(harness.ask(&mut redirect, &request).field("location"), Some("/new/x"), "{head}");
         }
     }
 
