@@ -17,7 +17,8 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Reads it. Left out is what would not be served: hidden names, special files, links that are not followed.
+    /// Reads it. Left out is what would not be served: hidden names, special files, links that are not followed, names with a backslash,
+    /// which no path may have.
     pub fn read(
         options: &FilesOptions,
         root: &Root,
@@ -29,7 +30,7 @@ impl Listing {
         let cut = found.len() > options.listing_max;
         let mut entries = Vec::with_capacity(found.len());
         for DirEntry { name, mut kind, mut stat } in found.into_iter().take(options.listing_max) {
-            if !options.shows(&name) {
+            if !options.shows(&name) || name.contains(&b'\\') {
                 continue;
             }
             if kind == FileType::Other && options.follow_symlinks {

@@ -500,6 +500,7 @@ fn a_listing_has_what_would_be_served_escaped_and_in_order() {
         ("d/<script>\"&.txt", b""),
         ("d/sub/x", b""),
         ("d/.hidden", b""),
+        ("d/back\\slash", b""),
     ]);
     harness.world.files.other("d/pipe");
     harness.world.files.link("d/link", "d/b.txt");
@@ -512,6 +513,7 @@ fn a_listing_has_what_would_be_served_escaped_and_in_order() {
     let places: Vec<usize> = order.iter().map(|piece| text.find(piece).expect(piece)).collect();
     assert!(places.is_sorted() && text.contains("06 Nov 1994 08:49"));
     assert!(!text.contains("hidden") && !text.contains("pipe") && !text.contains("link"));
+    assert!(!text.contains("slash"));
     let json = ask(&mut harness, &mut files, "/d/", "Accept: application/json");
     assert_eq!(json.field("content-type"), Some("application/json"));
     assert_eq!(
