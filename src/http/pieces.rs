@@ -3,6 +3,7 @@
 use super::reply::{Body, Flow};
 use crate::reactor::Part;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The most bytes of memory that are handed to a connection at once: a default high water. What is larger is handed out as the peer takes
 /// it; all of it at once would be more than a connection may hold for a slow one.
@@ -52,5 +53,13 @@ impl Body for Pieces {
             self.0.pop_front();
         }
         Flow::End
+    }
+
+    fn held(&self) -> usize {
+        let own = |part: &Part| match part {
+            Part::Shared(bytes, _) => bytes.len() / Arc::strong_count(bytes).max(1),
+            Part::Static(_) | Part::File(..) => 0,
+        };
+        self.0.iter().map(own).sum()
     }
 }

@@ -68,6 +68,11 @@ pub trait Body {
     /// Appends more to `out`, as much as is at hand; about 64 KiB at a time is best. Called again whenever the peer has taken
     /// enough of what was sent.
     fn more(&mut self, out: &mut Vec<u8>) -> Flow;
+
+    /// Bytes of memory that it keeps for this answer alone: they count as the connection's.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 impl<F: FnMut(&mut Vec<u8>) -> Flow> Body for F {
