@@ -145,6 +145,21 @@ fn one_that_never_reads_is_handled_by_each_policy_and_delays_nobody() {
 }
 
 #[test]
+fn lines_said_in_one_turn_do_not_end_those_who_take_them_at_once() {
+    let (mut world, listener) = serving(Options::default(), Kind::Lines, Settings::default());
+    let ear = world.net_mut().arrive(listener, Script::new());
+    let speakers: Vec<SimId> = (0..12).map(|_| world.net_mut().arrive(listener, Script::new())).collect();
+    run_for(&mut world, 10);
+    for id in &speakers {
+        let burst: Vec<u8> = (0..60).flat_map(|n| format!("{n:0>1000}\n").into_bytes()).collect();
+        world.net_mut().go_on(*id, Script::new().send(burst));
+    }
+    run_for(&mut world, 1000);
+    assert_eq!(world.app().reasons(), []);
+    assert_eq!(world.net().sent_len(ear), 12 * 60 * 1001);
+}
+
+#[test]
 fn what_was_said_on_another_worker_is_heard_here() {
     let make = |worker| {
         let mut app = Duo::new(worker, 2);

@@ -1,0 +1,148 @@
+//! What is said to many, in the simulator: bursts, members who take them at once or not at all, several workers.
+#![cfg(feature = "ws")]
+
+mod support;
+mod talk;
+
+use evenkeel::guard::Slow;
+use evenkeel::reactor::net::sim::{Script, SimId, SimListener, SimNet};
+use evenkeel::reactor::{Reactor, Settings};
+use evenkeel::wire::ws::{Deflater, Header, Opcode, frame};
+use evenkeel::ws::{Kind, Options};
+use support::run_for;
+use talk::{Duo, messages, request, text};
+
+type World = Reactor<Duo, SimNet>;
+
+fn world(app: Duo) -> (World, SimListener) {
+    let mut net = SimNet::new(7);
+    let listener = net.listen();
+    net.log_limit = 64 << 20;
+    let mut reactor = Reactor::new(app, net, Settings::default());
+    reactor.add_listener(listener).unwrap();
+    (reactor, listener)
+}
+
+fn serving(options: Options) -> (World, SimListener) {
+    world(Duo::ws(options, Kind::Room))
+}
+
+fn opened(path: &str) -> Script {
+    Script::new().send(request(path)).await_seen("\r\n\r\n")
+}
+
+fn deflating(path: &str) -> Script {
+    let head = request(path).replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    Script::new().send(head).await_seen("\r\n\r\n")
+}
+
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    let (mut small, mut out) = (Vec::new(), Vec::new());
+    Deflater::new(9, 15, false).unwrap().deflate(payload, &mut small).unwrap();
+    let header = Header::new(Opcode::Text, true, true, Some([1, 2, 3, 4]), small.len() as u64).unwrap();
+    frame::emit_frame(&header, &small, &mut out);
+    out
+}
+
+/// So many messages of a kilobyte each.
+fn kilobytes(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|n| text(&format!("{n:0>1000}"))).collect()
+}
+
+/// Three who listen and take everything at once, and four who say 240 messages each, in one turn.
+fn said_in_one_turn(slow: Slow) -> (World, Vec<SimId>) {
+    let (mut world, listener) = serving(Options { slow, ..Options::default() });
+    let ears: Vec<SimId> = (0..3).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    let speakers: Vec<SimId> = (0..4).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    run_for(&mut world, 10);
+    for id in &speakers {
+        world.net_mut().go_on(*id, Script::new().send(kilobytes(240)));
+    }
+    run_for(&mut world, 1000);
+    (world, ears)
+}
+
+#[test]
+fn a_member_that_takes_everything_at_once_is_not_slow_however_much_is_said_in_one_turn() {
+    for slow in [Slow::Close, Slow::DropOldest, Slow::DropNewest, Slow::Latest] {
+        let (world, ears) = said_in_one_turn(slow);
+        assert_eq!((world.app().reasons(), world.app().ws.counters().lost), (vec![], [0; 4]), "{slow:?}");
+        for id in ears {
+            assert_eq!(messages(world.net().sent(id)).len(), 4 * 240, "{slow:?}");
+        }
+    }
+}
+
+#[test]
+fn two_kilobytes_of_one_client_do_not_end_all_others_in_a_room() {
+    let (mut world, listener) = serving(Options::default());
+    let ears: Vec<SimId> = (0..3).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    let speaker = world.net_mut().arrive(listener, deflating("/r"));
+    run_for(&mut world, 10);
+    let burst = deflated(&[b'a'; 100_000]).repeat(10);
+    assert!(burst.len() < 2000);
+    world.net_mut().go_on(speaker, Script::new().send(burst));
+    run_for(&mut world, 1000);
+    assert_eq!(world.app().reasons(), []);
+    for id in ears {
+        assert_eq!(messages(world.net().sent(id)).len(), 10);
+    }
+}
+
+#[test]
+fn members_who_speak_in_a_burst_get_all_of_it_but_what_they_said_themselves() {
+    let (mut world, listener) = serving(Options::default());
+    let speakers: Vec<SimId> = (0..4).map(|_| world.net_mut().arrive(listener, opened("/r"))).collect();
+    run_for(&mut world, 10);
+    for (n, id) in speakers.iter().enumerate() {
+        let burst: Vec<u8> = (0..240).flat_map(|k| text(&format!("{n}.{k:0>998}"))).collect();
+        world.net_mut().go_on(*id, Script::new().send(burst));
+    }
+    run_for(&mut world, 1000);
+    assert_eq!(world.app().reasons(), []);
+    for (n, id) in speakers.iter().enumerate() {
+        let heard = messages(world.net().sent(*id));
+        for m in 0..4 {
+            let of = heard.iter().filter_map(|words| words.strip_prefix(&format!("{m}.")));
+            let numbers: Vec<usize> = of.map(|number| number.parse().unwrap()).collect();
+            let expected: Vec<usize> = if n == m { Vec::new() } else { (0..240).collect() };
+            assert_eq!(numbers, expected, "what {m} said to {n}");
+        }
+    }
+}
+
+#[test]
+fn a_burst_is_held_against_a_member_that_does_not_take_it_only_when_more_is_said() {
+    for slow in [Slow::Close, Slow::DropOldest, Slow::DropNewest, Slow::Latest] {
+        let (mut world, listener) = serving(Options { slow, ..Options::default() });
+        let deaf = world.net_mut().arrive(listener, opened("/r").window(0));
+        let speaker = world.net_mut().arrive(listener, opened("/r"));
+        run_for(&mut world, 10);
+        // 256 KiB begin to leave, the rest waits.
+        let say = |world: &mut World, count: usize| {
+            world.net_mut().go_on(speaker, Script::new().send(kilobytes(count)));
+            run_for(world, 10);
+        };
+        say(&mut world, 250);
+        say(&mut world, 250);
+        assert_eq!(world.app().reasons(), [], "{slow:?}");
+        say(&mut world, 250);
+        assert_eq!(world.app().reasons(), [], "{slow:?}: what came later has bounds of its own");
+        say(&mut world, 250);
+        world.net_mut().go_on(deaf, Script::new().window(u64::MAX));
+        run_for(&mut world, 1000);
+        let heard = messages(world.net().sent(deaf)).len();
+        let lost = world.app().ws.counters().lost[slow as usize] as usize;
+        match slow {
+            Slow::Close => assert_eq!(world.app().ws.counters().too_slow, 1),
+            _ => assert_eq!((heard + lost, world.app().reasons()), (1000, vec![]), "{slow:?}"),
+        }
+        match slow {
+            Slow::Close => {}
+            // The burst is older than what waits behind it.
+            Slow::DropOldest => assert!((500..550).contains(&heard), "{heard}"),
+            Slow::DropNewest => assert!((750..770).contains(&heard), "{heard}"),
+            Slow::Latest => assert!((250..270).contains(&heard), "{heard}"),
+        }
+    }
+}
