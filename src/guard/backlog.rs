@@ -1,0 +1,259 @@
+//! What waits for one member of many, and what becomes of those who read too slowly.
+//!
+//! 1. What a member cannot take yet waits in its own [`Backlog`]; what is lost is lost from there, never from an outbox that has
+//!    begun to leave: a peer never sees half a message.
+//! 2. Of a member who kept up nobody knows yet how fast it is: what comes in the turn in which it first cannot take all waits however
+//!    much it is, and is lost or held against it only by what comes after. That is bounded in bytes and messages.
+//! 3. The bytes are shared by all members. A backlog keeps alive at most its bound, the rest of one batch, and what came in one turn.
+//! 4. A member who keeps up owns no backlog: 8 bytes, empty.
+
+use super::fanout::{Batch, Entry, Member};
+use super::queue::{Bounds, Pushed, Queue, Slow};
+use crate::reactor::{App, Cx, Millis, Part, Pressure};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Up to this many bytes are copied: cheaper than a shared piece, and many of them fill one packet.
+const COPIED: usize = 1024;
+/// So many of the messages that wait are looked at to tell what all of them take.
+const SAMPLE: usize = 64;
+/// A batch of up to this many bytes goes out whole to a member who keeps up.
+const WHOLE: usize = 64 << 10;
+
+/// How a delivery went.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// Sent, or waiting; so many messages were lost.
+    Taken(u32),
+    /// The member is too slow, and is to be closed.
+    TooSlow,
+}
+
+/// What waits for one member. See the module page.
+#[derive(Debug, Default)]
+pub struct Backlog(Option<Box<Waiting>>);
+
+const _: () = assert!(size_of::<Backlog>() == size_of::<usize>());
+
+/// A message of a batch.
+type Piece = (Arc<[u8]>, Range<usize>);
+
+#[derive(Debug)]
+struct Waiting {
+    me: Member,
+    /// When something first had to wait.
+    since: Millis,
+    /// What came then: the oldest. Each has a message for this member.
+    burst: VecDeque<Rest>,
+    /// What came later, within the bounds.
+    queue: Queue<Piece>,
+}
+
+/// What a member has not got yet of a batch. It is not in flight any more: somebody slow would keep all from speaking.
+#[derive(Debug)]
+struct Rest {
+    bytes: Arc<[u8]>,
+    index: Arc<[Entry]>,
+    place: Place,
+}
+
+/// A place between two messages of a batch.
+#[derive(Clone, Copy, Default, Debug)]
+struct Place {
+    next: usize,
+    begin: usize,
+}
+
+impl Place {
+    /// Passes over what this member said itself; false at the end of the batch.
+    fn skip(&mut self, index: &[Entry], me: Member) -> bool {
+        while let Some(entry) = index.get(self.next) {
+            if entry.from != Some(me) {
+                return true;
+            }
+            self.pass(entry);
+        }
+        false
+    }
+
+    /// Passes over messages that are not from this member, which stand together: at least one, and not more than `most` bytes of
+    /// several.
+    fn run(&mut self, index: &[Entry], me: Member, most: usize) -> Range<usize> {
+        let (first, begin) = (self.next, self.begin);
+        while let Some(entry) = index.get(self.next) {
+            let fits = self.next == first || entry.end - begin <= most;
+            if !fits || entry.from == Some(me) {
+                break;
+            }
+            self.pass(entry);
+        }
+        begin..self.begin
+    }
+
+    fn pass(&mut self, entry: &Entry) {
+        (self.next, self.begin) = (self.next + 1, entry.end);
+    }
+}
+
+impl Rest {
+    /// What stands behind this place, if there is anything for this member.
+    fn of(batch: &Batch, mut place: Place, me: Member) -> Option<Rest> {
+        place.skip(&batch.index, me).then(|| Rest {
+            bytes: batch.bytes.clone(),
+            index: batch.index.clone(),
+            place,
+        })
+    }
+
+    fn messages(&self, me: Member) -> usize {
+        self.index[self.place.next..].iter().filter(|entry| entry.from != Some(me)).count()
+    }
+}
+
+impl Waiting {
+    fn new(rest: Rest, me: Member, since: Millis) -> Waiting {
+        Waiting { me, since, burst: VecDeque::from([rest]), queue: Queue::default() }
+    }
+
+    /// A batch has come while something waits since an earlier turn.
+    fn add(&mut self, batch: &Batch, slow: Slow, bounds: Bounds) -> Delivery {
+        let mut lost = 0;
+        for range in batch.for_member(self.me) {
+            let len = range.len();
+            match self.queue.push((batch.bytes.clone(), range), len, slow, bounds) {
+                Pushed::Waits(0) if slow != Slow::Latest => {}
+                // What came in a burst is older than all that is in the queue.
+                Pushed::Waits(dropped) => lost += dropped + self.drop_burst(),
+                Pushed::Lost => lost += 1,
+                Pushed::Full => return Delivery::TooSlow,
+            }
+        }
+        Delivery::Taken(lost)
+    }
+
+    fn drop_burst(&mut self) -> u32 {
+        let me = self.me;
+        self.burst.drain(..).map(|rest| rest.messages(me) as u32).sum()
+    }
+
+    /// The oldest that waits: one message, or as many together as are not longer than `most` bytes.
+    fn next(&mut self, most: usize) -> Option<Piece> {
+        let Some(rest) = self.burst.front_mut() else { return self.queue.pop() };
+        let range = rest.place.run(&rest.index, self.me, most);
+        let piece = (rest.bytes.clone(), range);
+        if !rest.place.skip(&rest.index, self.me) {
+            self.burst.pop_front();
+        }
+        Some(piece)
+    }
+
+    fn len(&self) -> usize {
+        self.burst.iter().map(|rest| rest.messages(self.me)).sum::<usize>() + self.queue.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.burst.is_empty() && self.queue.is_empty()
+    }
+}
+
+impl Backlog {
+    /// Sends a batch to the connection that is being run, which is `me`, as far as it can take it. What it cannot take waits. If
+    /// something waits since an earlier turn, it waits within these bounds, or is lost by this policy.
+    pub fn deliver<A: App>(
+        &mut self,
+        batch: &Batch,
+        me: Member,
+        (slow, bounds): (Slow, Bounds),
+        cx: &mut Cx<'_, A>,
+    ) -> Delivery {
+        let Some(waiting) = &mut self.0 else {
+            self.0 = offer(batch, me, cx).map(|rest| Box::new(Waiting::new(rest, me, cx.now())));
+            return Delivery::Taken(0);
+        };
+        if waiting.since != cx.now() {
+            return waiting.add(batch, slow, bounds);
+        }
+        // The same turn, or one in the same millisecond: it has had no time to show how fast it is.
+        waiting.burst.extend(Rest::of(batch, Place::default(), me));
+        Delivery::Taken(0)
+    }
+
+    /// There is room again: sends what waits, as far as it goes.
+    pub fn drained<A: App>(&mut self, cx: &mut Cx<'_, A>) {
+        let Some(waiting) = &mut self.0 else { return };
+        while cx.pressure() == Pressure::Low {
+            let Some((bytes, range)) = waiting.next(left(cx)) else { break };
+            send(&bytes, range, cx);
+        }
+        if waiting.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    /// Throws away what waits; says how many messages that was.
+    pub fn clear(&mut self) -> usize {
+        self.0.take().map_or(0, |waiting| waiting.len())
+    }
+
+    /// Bytes that it holds besides the messages: their places in the queue.
+    pub fn held(&self) -> usize {
+        let held = |waiting: &Waiting| {
+            size_of::<Waiting>() + waiting.burst.capacity() * size_of::<Rest>() + waiting.queue.held()
+        };
+        self.0.as_deref().map_or(0, held)
+    }
+
+    /// Its part of the messages that wait, in bytes, about: each is stored once for all for whom it waits. Looks at a few of them.
+    pub fn shared(&self) -> usize {
+        let Some(waiting) = &self.0 else { return 0 };
+        // A piece keeps the whole batch that it came in alive, together with all other pieces of it.
+        let part = |bytes: &Arc<[u8]>| bytes.len() / Arc::strong_count(bytes).max(1);
+        let burst: usize = waiting.burst.iter().map(|rest| part(&rest.bytes)).sum();
+        let looked = waiting.queue.iter().take(SAMPLE).map(|(bytes, _)| part(bytes));
+        let (count, sum) = looked.fold((0, 0), |(count, sum), part| (count + 1, sum + part));
+        burst + (sum * waiting.queue.len()).checked_div(count).unwrap_or(0)
+    }
+
+    /// Messages that wait.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.len())
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// Sends a batch to one for whom nothing waits, as far as it can take it; gives back what it cannot.
+fn offer<A: App>(batch: &Batch, me: Member, cx: &mut Cx<'_, A>) -> Option<Rest> {
+    let whole = batch.len() <= WHOLE && !batch.is_from(me);
+    let mut place = Place::default();
+    while place.skip(&batch.index, me) {
+        match cx.pressure() {
+            Pressure::Low if whole => {
+                send(&batch.bytes, 0..batch.len(), cx);
+                return None;
+            }
+            Pressure::Low => send(&batch.bytes, place.run(&batch.index, me, left(cx)), cx),
+            Pressure::Gone => return None,
+            Pressure::High => return Rest::of(batch, place, me),
+        }
+    }
+    None
+}
+
+/// How many bytes more can be written before the pressure is high.
+fn left<A: App>(cx: &mut Cx<'_, A>) -> usize {
+    let room = cx.room();
+    room.saturating_sub(cx.output().0.memory())
+}
+
+fn send<A: App>(bytes: &Arc<[u8]>, range: Range<usize>, cx: &mut Cx<'_, A>) {
+    match range.len() {
+        0..=COPIED => cx.write(&bytes[range]),
+        _ => cx.write_part(Part::Shared(bytes.clone(), range)),
+    }
+}
