@@ -8,9 +8,10 @@ use evenkeel::guard::Slow;
 use evenkeel::reactor::net::sim::{Script, SimId, SimListener, SimNet};
 use evenkeel::reactor::{Reactor, Settings};
 use evenkeel::wire::ws::{Deflater, Header, Opcode, frame};
-use evenkeel::ws::{Kind, Options};
+use evenkeel::ws::{self, Kind, Options};
+use std::time::Duration;
 use support::run_for;
-use talk::{Duo, messages, request, text};
+use talk::{Duo, Serve, messages, request, text};
 
 type World = Reactor<Duo, SimNet>;
 
@@ -145,4 +146,47 @@ fn a_burst_is_held_against_a_member_that_does_not_take_it_only_when_more_is_said
             Slow::Latest => assert!((250..270).contains(&heard), "{heard}"),
         }
     }
+}
+
+/// One of two workers, with a route of rooms.
+fn worker(number: u16) -> (World, SimListener) {
+    let mut app = Duo::new(number, 2);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    world(app)
+}
+
+/// Carries what worker `number` has to say to the other.
+fn carry(number: u16, from: &mut World, to: &mut World) {
+    for (_, words) in std::mem::take(&mut from.app_mut().ws_out) {
+        to.with_app(|app, cx| app.ws.on_remote(number, words, cx));
+    }
+}
+
+#[test]
+fn many_small_words_from_the_home_of_a_room_cost_one_note_a_member_and_turn() {
+    let room = (0..).map(|n| format!("/{n}")).find(|name| ws::home(name, 2) == 0).unwrap();
+    let ((mut home, at_home), (mut busy, at_busy)) = (worker(0), worker(1));
+    let speaker = home.net_mut().arrive(at_home, opened(&room));
+    let ears: Vec<SimId> = (0..100).map(|_| busy.net_mut().arrive(at_busy, opened(&room))).collect();
+    run_for(&mut home, 50);
+    run_for(&mut busy, 50);
+    carry(1, &mut busy, &mut home);
+    run_for(&mut home, 10);
+    home.app_mut().ws_out.clear();
+    // While the other worker writes to its many members, this one has many a turn.
+    for n in 0..1000 {
+        home.net_mut().go_on(speaker, Script::new().send(text(&n.to_string())));
+        home.turn(Some(Duration::from_millis(1))).unwrap();
+        home.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(home.app().ws_out.len(), 1000);
+    let before = busy.counters().notes;
+    carry(0, &mut home, &mut busy);
+    run_for(&mut busy, 10);
+    assert_eq!(busy.counters().notes - before, 100);
+    let all: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    assert!(ears.iter().all(|id| messages(busy.net().sent(*id)) == all));
+    run_for(&mut home, 10);
+    assert_eq!((home.app().ws.held(), busy.app().ws.held()), (0, 0), "all of it has landed");
 }

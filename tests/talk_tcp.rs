@@ -159,19 +159,49 @@ fn lines_said_in_one_turn_do_not_end_those_who_take_them_at_once() {
     assert_eq!(world.net().sent_len(ear), 12 * 60 * 1001);
 }
 
+/// One of two workers, with a service of lines.
+fn worker(number: u16) -> (World, SimListener) {
+    let mut app = Duo::new(number, 2);
+    let service = app.tcp.add(Options::default(), Kind::Lines);
+    app.serve.push(Serve::Tcp(service));
+    let mut net = SimNet::new(7);
+    let listener = net.listen();
+    let mut reactor = Reactor::new(app, net, Settings::default());
+    reactor.add_listener(listener).unwrap();
+    (reactor, listener)
+}
+
+#[test]
+fn many_lines_from_another_worker_cost_one_note_a_member_and_turn() {
+    let ((mut one, at_one), (mut busy, at_busy)) = (worker(0), worker(1));
+    let speaker = one.net_mut().arrive(at_one, Script::new());
+    let ears: Vec<SimId> = (0..100).map(|_| busy.net_mut().arrive(at_busy, Script::new())).collect();
+    run_for(&mut one, 10);
+    run_for(&mut busy, 10);
+    for n in 0..1000 {
+        one.net_mut().go_on(speaker, Script::new().send(format!("{n}\n")));
+        one.turn(Some(Duration::from_millis(1))).unwrap();
+        one.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(one.app().tcp_out.len(), 1000);
+    let before = busy.counters().notes;
+    for remote in std::mem::take(&mut one.app_mut().tcp_out) {
+        busy.with_app(|app, cx| app.tcp.on_remote(&remote, cx));
+    }
+    // What is said here meanwhile goes with it.
+    busy.net_mut().go_on(ears[0], Script::new().send("here\n"));
+    run_for(&mut busy, 10);
+    assert_eq!(busy.counters().notes - before, 100);
+    let all: String = (0..1000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(sent(&busy, ears[0]), all);
+    assert!(ears[1..].iter().all(|id| sent(&busy, *id) == format!("{all}here\n")));
+    busy.app_mut().tcp_out.clear();
+    assert_eq!((one.app().tcp.held(), busy.app().tcp.held()), (0, 0), "all of it has landed");
+}
+
 #[test]
 fn what_was_said_on_another_worker_is_heard_here() {
-    let make = |worker| {
-        let mut app = Duo::new(worker, 2);
-        let service = app.tcp.add(Options::default(), Kind::Lines);
-        app.serve.push(Serve::Tcp(service));
-        let mut net = SimNet::new(7);
-        let listener = net.listen();
-        let mut reactor = Reactor::new(app, net, Settings::default());
-        reactor.add_listener(listener).unwrap();
-        (reactor, listener)
-    };
-    let ((mut a, la), (mut b, lb)) = (make(0), make(1));
+    let ((mut a, la), (mut b, lb)) = (worker(0), worker(1));
     let here = b.net_mut().arrive(lb, Script::new());
     a.net_mut().arrive(la, Script::new().send("over there\n"));
     run_for(&mut a, 10);

@@ -102,6 +102,41 @@ pub struct Batch {
     origins: Box<[Arc<Flight>]>,
 }
 
+/// Batches from elsewhere that have not been handed on yet.
+#[derive(Debug, Default)]
+pub struct Arrivals(Vec<Arc<Batch>>);
+
+impl Arrivals {
+    /// Adds one, the last in order.
+    pub fn push(&mut self, batch: Arc<Batch>) {
+        self.0.push(batch);
+    }
+
+    /// Nothing has come.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Hands them on, in their order: a single one as it is, several as one batch, or as some of about `most` bytes. They go on
+    /// counting where they were sealed; what they are copied to counts in `flights`.
+    pub fn land(&mut self, most: usize, flights: &Flights, mut each: impl FnMut(&Arc<Batch>)) {
+        if let [batch] = &self.0[..] {
+            each(batch);
+        } else {
+            let (mut gather, mut left) = (Gather::default(), self.0.len());
+            for batch in self.0.drain(..) {
+                gather.append(&batch);
+                left -= 1;
+                if left == 0 || gather.len() >= most {
+                    each(&Arc::new(gather.seal(flights)));
+                }
+            }
+        }
+        self.0.clear();
+        self.0.shrink_to(1);
+    }
+}
+
 /// What so many messages take, with all that belongs to them.
 fn cost(bytes: usize, messages: usize) -> usize {
     bytes.saturating_add(messages.saturating_mul(PER_MESSAGE))

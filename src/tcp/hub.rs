@@ -1,7 +1,7 @@
 //! What the TCP connections of one worker share: services with their options and handlers, who is connected, what goes to all.
 
 use super::fault::State;
-use crate::guard::{Batch, Bounds, Gate, Gather, Member, Refused, Slow};
+use crate::guard::{Arrivals, Batch, Bounds, Flights, Gate, Gather, Member, Refused, Slow};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{App, AppCx, Host, Part, Peer as Address, Token};
@@ -206,6 +206,8 @@ pub(super) struct Crowd {
     /// What bounds that which is on its way to them.
     pub gate: Gate,
     gather: Gather,
+    /// What is to be handed to those who are connected here: what came from other workers in this turn, and what was said here.
+    arrived: Arrivals,
     published: u64,
 }
 
@@ -237,19 +239,28 @@ pub struct Hub {
     pub(super) counters: Counters,
     several: bool,
     outgoing: Vec<Remote>,
+    /// What was put together here for those who are connected. It bounds nobody: what it is made of counts where it was said.
+    landing: Flights,
 }
 
 impl Hub {
     /// The hub of worker number `worker` (from 0) of `workers`.
     pub fn new(worker: u16, workers: u16) -> Hub {
-        let counters = Counters::default();
-        Hub { services: Vec::new(), worker, counters, several: workers > 1, outgoing: Vec::new() }
+        Hub {
+            services: Vec::new(),
+            worker,
+            counters: Counters::default(),
+            several: workers > 1,
+            outgoing: Vec::new(),
+            landing: Flights::default(),
+        }
     }
 
     /// Adds a service. Every worker adds the same ones in the same order.
     pub fn add(&mut self, options: Options, kind: Kind) -> ServiceId {
         let gate = Gate::new(options.gathered);
-        let crowd = Crowd { seats: Slab::new(), gate, gather: Gather::default(), published: 0 };
+        let (gather, arrived) = (Gather::default(), Arrivals::default());
+        let crowd = Crowd { seats: Slab::new(), gate, gather, arrived, published: 0 };
         self.services.push(Entry { options, kind, crowd });
         ServiceId((self.services.len() - 1) as u16)
     }
@@ -294,24 +305,28 @@ impl Hub {
 
     /// Sends on what was published in this turn. The program calls it in [`App::on_turn`]; nothing is left to do if nothing was said.
     pub fn flush<A: Service>(&mut self, cx: &mut AppCx<'_, A>) {
-        for (number, entry) in self.services.iter_mut().enumerate() {
-            entry.crowd.gate.end_turn();
-            if entry.crowd.gather.is_empty() {
-                continue;
+        for (number, Entry { crowd, .. }) in self.services.iter_mut().enumerate() {
+            crowd.gate.end_turn();
+            if !crowd.gather.is_empty() {
+                let batch = Arc::new(crowd.gather.seal(crowd.gate.flights()));
+                if self.several {
+                    self.outgoing.push(Remote { service: ServiceId(number as u16), batch: batch.clone() });
+                }
+                crowd.arrived.push(batch);
             }
-            let batch = Arc::new(entry.crowd.gather.seal(entry.crowd.gate.flights()));
-            for (_, token) in &entry.crowd.seats {
-                cx.notify(*token, Note::Batch(batch.clone()).into());
-            }
-            if self.several {
-                self.outgoing.push(Remote { service: ServiceId(number as u16), batch });
+            if !crowd.arrived.is_empty() {
+                crowd.arrived.land(crowd.gate.most(), &self.landing, |batch| {
+                    for (_, token) in &crowd.seats {
+                        cx.notify(*token, Note::Batch(batch.clone()).into());
+                    }
+                });
             }
         }
     }
 
     /// Bytes that are on their way to those who are connected.
     pub fn held(&self) -> usize {
-        self.services.iter().map(|entry| entry.crowd.gate.held()).sum()
+        self.services.iter().map(|entry| entry.crowd.gate.held()).sum::<usize>() + self.landing.bytes()
     }
 
     /// What all other workers must be told: post it to each of them, in this order. Empty unless something was published.
@@ -319,12 +334,10 @@ impl Hub {
         std::mem::take(&mut self.outgoing)
     }
 
-    /// Something was published on another worker.
-    pub fn on_remote<A: Service>(&mut self, remote: &Remote, cx: &mut AppCx<'_, A>) {
-        if let Some(entry) = self.services.get(remote.service.0 as usize) {
-            for (_, token) in &entry.crowd.seats {
-                cx.notify(*token, Note::Batch(remote.batch.clone()).into());
-            }
+    /// Something was published on another worker. It goes out with the next [`flush`](Self::flush).
+    pub fn on_remote<A: Service>(&mut self, remote: &Remote, _: &mut AppCx<'_, A>) {
+        if let Some(entry) = self.services.get_mut(remote.service.0 as usize) {
+            entry.crowd.arrived.push(remote.batch.clone());
         }
     }
 }

@@ -205,7 +205,7 @@ impl Hub {
 
     /// Bytes that are on their way to members of rooms, and what messages are put together in.
     pub fn held(&self) -> usize {
-        self.shared.rooms.gate().held() + self.desk.held()
+        self.shared.rooms.held() + self.desk.held()
     }
 
     /// Another bound for what is gathered in one turn: [`RoomLimits::gathered`].
@@ -219,7 +219,7 @@ impl Hub {
         self.shared.rooms.take_outgoing()
     }
 
-    /// Worker `from` has sent this.
+    /// Worker `from` has sent this. What was said goes out with the next [`flush`](Self::flush).
     pub fn on_remote<A: Service>(&mut self, from: u16, words: Vec<Remote>, cx: &mut AppCx<'_, A>) {
         self.shared.rooms.on_remote(from, words, cx);
     }

@@ -4,6 +4,7 @@
 //! comes back in batches: so all members see one order, on whichever worker they are.
 //!
 //! 1. What is said in a turn is gathered, encoded once, and goes to each member as one note: nothing else is done for each member.
+//!    So does what comes from the home in a turn, however many batches that are.
 //! 2. Words between two workers stay in order, and none may be lost: what [`Hub::take_outgoing`](super::Hub::take_outgoing) gives is
 //!    posted list by list; a list that a full mailbox gave back is posted again before the next.
 //! 3. A room exists as long as somebody is in it, or something is on its way to it. At home it counts the members of all workers.
@@ -13,7 +14,7 @@
 
 use super::handler::Message;
 use super::hub::{Note, Service};
-use crate::guard::{Batch, Gate, Gather, Member, Refused};
+use crate::guard::{Arrivals, Batch, Flights, Gate, Gather, Member, Refused};
 use crate::reactor::{AppCx, Token};
 use crate::wire::ws::Code;
 use crate::wire::ws::frame::{self, Header};
@@ -105,6 +106,8 @@ struct Room {
     home: u16,
     seats: Slab<Token>,
     gather: Gather,
+    /// Away from home: what has come from there in this turn.
+    arrived: Arrivals,
     /// At home: how many members each worker has, this one left out. Empty elsewhere.
     away: Vec<u32>,
     /// Members on all workers; away from home as far as the home has told.
@@ -124,6 +127,8 @@ pub struct Rooms {
     rooms: Slab<Room>,
     listed: Vec<u32>,
     gate: Gate,
+    /// What has come from the homes of rooms and is on its way to members here. It bounds nobody here: the homes count it.
+    landing: Flights,
     outgoing: Vec<Vec<Remote>>,
     published: u64,
     delivered: u64,
@@ -139,6 +144,7 @@ impl Rooms {
             rooms: Slab::new(),
             listed: Vec::new(),
             gate: Gate::new(limits.gathered),
+            landing: Flights::default(),
             outgoing: vec![Vec::new(); workers.max(1).into()],
             published: 0,
             delivered: 0,
@@ -187,6 +193,11 @@ impl Rooms {
     /// What bounds that which is on its way to members.
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Bytes that are on their way to members, for what this worker can tell.
+    pub(super) fn held(&self) -> usize {
+        self.gate.held() + self.landing.bytes()
     }
 
     pub(super) fn gate_mut(&mut self) -> &mut Gate {
@@ -287,8 +298,18 @@ impl Rooms {
                 }
             }
             self.send(index, cx);
+            self.land(index, cx);
             self.drop_if_empty(index);
         }
+    }
+
+    /// Hands on what has come from the home of a room.
+    fn land<A: Service>(&mut self, index: u32, cx: &mut AppCx<'_, A>) {
+        let Some(room) = self.rooms.get_mut(index as usize).filter(|room| !room.arrived.is_empty()) else {
+            return;
+        };
+        let (seats, delivered) = (&room.seats, &mut self.delivered);
+        room.arrived.land(self.gate.most(), &self.landing, |batch| *delivered += deliver(seats, batch, cx));
     }
 
     /// Sends on what was gathered in a room.
@@ -298,7 +319,7 @@ impl Rooms {
         };
         let batch = Arc::new(room.gather.seal(self.gate.flights()));
         if room.home == self.worker {
-            self.delivered += deliver(room, &batch, cx);
+            self.delivered += deliver(&room.seats, &batch, cx);
             for (worker, _) in room.away.iter().enumerate().filter(|(_, count)| **count > 0) {
                 self.outgoing[worker].push(Remote::Deliver(room.name.clone(), batch.clone()));
             }
@@ -328,8 +349,9 @@ impl Rooms {
                     }
                 }
                 Remote::Deliver(name, batch) => {
-                    if let Some(room) = self.find(&name) {
-                        self.delivered += deliver(room, &batch, cx);
+                    if let Some(index) = self.names.get(&name).copied() {
+                        self.rooms[index as usize].arrived.push(batch);
+                        self.list(index);
                     }
                 }
                 Remote::Presence(name, total) => {
@@ -389,6 +411,7 @@ impl Rooms {
             home,
             seats: Slab::new(),
             gather: Gather::default(),
+            arrived: Arrivals::default(),
             away,
             total: 0,
             listed: false,
@@ -423,6 +446,7 @@ impl Rooms {
             !room.listed
                 && room.seats.is_empty()
                 && room.gather.is_empty()
+                && room.arrived.is_empty()
                 && room.away.iter().all(|n| *n == 0)
         };
         if self.rooms.get(index as usize).is_some_and(empty) {
@@ -437,9 +461,9 @@ impl Rooms {
 }
 
 /// One note to each member who is here.
-fn deliver<A: Service>(room: &Room, batch: &Arc<Batch>, cx: &mut AppCx<'_, A>) -> u64 {
-    for (_, token) in &room.seats {
+fn deliver<A: Service>(seats: &Slab<Token>, batch: &Arc<Batch>, cx: &mut AppCx<'_, A>) -> u64 {
+    for (_, token) in seats {
         cx.notify(*token, Note::Batch(batch.clone()).into());
     }
-    room.seats.len() as u64
+    seats.len() as u64
 }
