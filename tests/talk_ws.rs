@@ -648,6 +648,45 @@ fn a_client_that_closes_sends_what_waits_in_its_queue_first() {
     }
 }
 
+/// Says one word and closes, at once.
+struct OneShot {
+    /// Already when it is told that it is open.
+    early: bool,
+}
+
+impl client::Handler for OneShot {
+    fn change(&mut self, change: Change<'_>, link: &mut Link<'_>) {
+        if self.early && matches!(change, Change::Open(_)) {
+            link.close(Code::NORMAL, "that was all");
+        }
+    }
+
+    fn resubscribe(&mut self, link: &mut Link<'_>) {
+        link.send(Message::Text("1000"));
+        link.close(Code::NORMAL, "that was all");
+    }
+
+    fn message(&mut self, _: Message<'_>, _: &mut Link<'_>) {}
+}
+
+#[test]
+fn a_client_that_closes_as_soon_as_it_is_open_sends_what_had_waited_first() {
+    for early in [true, false] {
+        let there = Log::default();
+        let kind = Kind::Custom(Box::new(Register(there.clone())));
+        let (mut world, listener) = serving(Options::default(), kind);
+        let target = Target::Tcp(world.net().address(listener));
+        let client = Client::new(client::Options::new(target, "a", "/"), Box::new(OneShot { early })).unwrap();
+        let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
+        for n in 0..3 {
+            let note = ws::Note::Send(Message::Text(&n.to_string()).to_owned());
+            world.with_app(|_, cx| cx.notify(me, note.into()));
+        }
+        settle(&mut world);
+        assert_eq!(there.take(), ["1000", "0", "1", "2"], "early: {early}");
+    }
+}
+
 /// Sends random messages and checks that each comes back.
 struct Mirror {
     random: Random,

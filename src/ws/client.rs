@@ -29,8 +29,8 @@ use crate::reactor::{Close, CloseHow, Cx, Event, Hit, Host, Input, Millis, Press
 use crate::wire::http::Method;
 use crate::wire::http::response::{self, ParsedResponse};
 use crate::wire::ws::handshake::client::{Illegal, Opening, key_text, verify};
-use crate::wire::ws::{Agreed, Role};
-use link::{Outgoing, let_go, with_link};
+use crate::wire::ws::{Agreed, Code, Role};
+use link::{Outgoing, Wish, let_go, with_link};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -276,7 +276,9 @@ impl Inner {
         self.talk.begin(&rules, cx);
         // What waits must not leave before what the server must know first.
         let mut waiting = std::mem::take(&mut self.outgoing.queue);
-        let step = self.tell(app, cx, |handler, link| {
+        let codecs = &mut app.ws().shared.codecs;
+        let program = (&mut self.handler, &mut self.outgoing);
+        let told = with_link(&self.talk, program, &self.options, codecs, true, cx, |handler, link| {
             handler.change(Change::Open(protocol.as_deref()), link);
             handler.resubscribe(link);
         });
@@ -284,7 +286,7 @@ impl Inner {
         while let Some(message) = waiting.pop() {
             self.outgoing.push(message, self.options.full, self.options.queue);
         }
-        match step {
+        match self.heed(told, app, cx) {
             Step::Continue => {}
             end => return Some(end),
         }
@@ -328,26 +330,52 @@ impl Inner {
         cx: &mut Cx<'_, A>,
         call: impl FnOnce(&mut dyn Handler, &mut Link<'_>),
     ) -> Step<Reason> {
-        let (rules, up) = (self.rules(), self.stage == Stage::Up);
+        let up = self.stage == Stage::Up;
         let codecs = &mut app.ws().shared.codecs;
         let program = (&mut self.handler, &mut self.outgoing);
-        let Some(wish) = with_link(&self.talk, program, &self.options, codecs, up, cx, call) else {
+        let told = with_link(&self.talk, program, &self.options, codecs, up, cx, call);
+        self.heed(told, app, cx)
+    }
+
+    /// Closes if the handler wishes, or has panicked (`None`).
+    fn heed<A: Service>(&mut self, told: Option<Wish>, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        let up = self.stage == Stage::Up;
+        let Some(wish) = told else {
             self.done = true;
             return match up {
                 true => self.talk.fail(cx),
                 false => Step::Close(Close::Graceful, Reason::HandlerFailed),
             };
         };
-        let Some((code, text)) = wish else { return Step::Continue };
+        match wish {
+            Some((code, text)) => self.close((code, &text), Reason::WsClosed, app, cx),
+            None => Step::Continue,
+        }
+    }
+
+    /// Closes for good, with what waits and then the closing handshake if the connection stands.
+    fn close<A: Service>(
+        &mut self,
+        (code, text): (Code, &str),
+        why: Reason,
+        app: &mut A,
+        cx: &mut Cx<'_, A>,
+    ) -> Step<Reason> {
         self.done = true;
-        if !up {
-            return Step::Close(Close::Graceful, Reason::WsClosed);
+        if self.stage != Stage::Up {
+            return Step::Close(Close::Graceful, why);
         }
-        if self.talk.state().is_open() {
-            self.outgoing.send_all(self.talk.sender(), codecs, cx);
-        }
-        self.talk.close(code, &text, Reason::WsClosed, &rules, cx);
+        self.send_all(app, cx);
+        let rules = self.rules();
+        self.talk.close(code, text, why, &rules, cx);
         Step::Continue
+    }
+
+    /// Sends all that waits, unless our close frame is out: the next thing that is said is one.
+    fn send_all<A: Service>(&mut self, app: &mut A, cx: &mut Cx<'_, A>) {
+        if self.talk.state().is_open() {
+            self.outgoing.send_all(self.talk.sender(), &mut app.ws().shared.codecs, cx);
+        }
     }
 
     /// Sends what waits, as far as the server takes it.
