@@ -6,14 +6,15 @@ mod talk;
 
 use evenkeel::guard::{Bounds, Refused, Retry, Slow};
 use evenkeel::observe::Reason;
-use evenkeel::reactor::net::sim::{Chaos, Random, Script, SimId, SimListener, SimNet};
+use evenkeel::reactor::net::sim::{Chaos, Plan, Random, Script, SimId, SimListener, SimNet};
 use evenkeel::reactor::{CloseHow, Reactor, Settings, Target, Token};
+use evenkeel::wire::ws::handshake::accept_for;
 use evenkeel::wire::ws::{Code, Deflater, Header, Limits, Opcode, frame};
 use evenkeel::ws::client::{self, Change, Client, Link};
 use evenkeel::ws::{self, Kind, Message, Options, Pace, Peer};
 use std::time::Duration;
 use support::{run_for, run_for_unchecked, settle};
-use talk::{Duo, Log, Note, Serve, Talk, in_words, masked, messages, request, text};
+use talk::{Duo, Log, Note, Serve, Talk, in_words, masked, messages, plain, request, text};
 
 type World = Reactor<Duo, SimNet>;
 
@@ -676,7 +677,8 @@ fn a_client_that_closes_as_soon_as_it_is_open_sends_what_had_waited_first() {
         let kind = Kind::Custom(Box::new(Register(there.clone())));
         let (mut world, listener) = serving(Options::default(), kind);
         let target = Target::Tcp(world.net().address(listener));
-        let client = Client::new(client::Options::new(target, "a", "/"), Box::new(OneShot { early })).unwrap();
+        let client =
+            Client::new(client::Options::new(target, "a", "/"), Box::new(OneShot { early })).unwrap();
         let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
         for n in 0..3 {
             let note = ws::Note::Send(Message::Text(&n.to_string()).to_owned());
@@ -685,6 +687,53 @@ fn a_client_that_closes_as_soon_as_it_is_open_sends_what_had_waited_first() {
         settle(&mut world);
         assert_eq!(there.take(), ["1000", "0", "1", "2"], "early: {early}");
     }
+}
+
+/// Says nothing of its own.
+struct Quiet;
+
+impl client::Handler for Quiet {
+    fn change(&mut self, _: Change<'_>, _: &mut Link<'_>) {}
+    fn message(&mut self, _: Message<'_>, _: &mut Link<'_>) {}
+}
+
+/// A client whose connection stands, to a server that runs this script after its answer.
+fn standing(script: Script) -> (World, Token, SimId) {
+    let mut net = SimNet::new(7);
+    let target = Target::Unix("/run/elsewhere.sock".into());
+    net.on_connect(target.clone(), Plan::Accept(1, Script::new()));
+    net.log_limit = 16 << 20;
+    let mut world = Reactor::new(Duo::new(0, 1), net, Settings::default());
+    let options = client::Options { deflate: None, ..client::Options::new(target, "a", "/") };
+    let client = Client::new(options, Box::new(Quiet)).unwrap();
+    let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
+    run_for(&mut world, 10);
+    let stream = world.net().streams().next().unwrap();
+    let asked = String::from_utf8(world.net().sent(stream).to_vec()).unwrap();
+    let key = asked.split("Sec-WebSocket-Key: ").nth(1).unwrap().get(..24).unwrap();
+    let accept = String::from_utf8(accept_for(key.as_bytes()).to_vec()).unwrap();
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    world.net_mut().go_on(stream, Script::new().send(answer).then(script));
+    run_for(&mut world, 10);
+    (world, me, stream)
+}
+
+#[test]
+fn a_client_that_drains_sends_what_its_queue_had_taken() {
+    let script = Script::new().window(0).wait(1000).window(u64::MAX).wait(1000);
+    let (mut world, me, stream) = standing(script.send(plain(Opcode::Close, true, &[3, 233])).fin());
+    for n in 0..300 {
+        let note = ws::Note::Send(Message::Text(&format!("{n:0>1000}")).to_owned());
+        world.with_app(|_, cx| cx.notify(me, note.into()));
+    }
+    run_for(&mut world, 10);
+    world.drain(Duration::from_secs(30));
+    settle(&mut world);
+    assert_eq!(messages(world.net().sent(stream)).len(), 300);
+    assert_eq!(world.app().reasons(), [Reason::Drained]);
 }
 
 /// Sends random messages and checks that each comes back.

@@ -241,7 +241,7 @@ impl Client {
             AwayVerdict::Silent if cx.backlog() > 0 => inner.rest(Step::Continue, cx),
             AwayVerdict::Silent => inner.lost(Reason::IdleTimeout, cx),
             AwayVerdict::Lost(reason) => inner.lost(reason, cx),
-            AwayVerdict::End(reason) => Step::Close(Close::Graceful, reason),
+            AwayVerdict::End(reason) => inner.rest(Step::Close(Close::Graceful, reason), cx),
         }
     }
 

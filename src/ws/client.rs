@@ -192,7 +192,10 @@ impl Inner {
     fn hit<A: Service>(&mut self, hit: Hit, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
         let away = match self.stage {
             Stage::Up => {
-                self.done |= hit == Hit::Drain;
+                if hit == Hit::Drain {
+                    self.done = true;
+                    self.send_all(app, cx);
+                }
                 let rules = self.rules();
                 let step = self.talk.hit(hit, &rules, cx);
                 return self.after(step, app, cx);
