@@ -572,7 +572,7 @@ fn a_client_comes_back_twenty_times_and_nothing_acknowledged_is_lost_or_doubled(
     for change in changes.iter().filter_map(|change| change.strip_prefix("waiting ")) {
         assert!((50..=2000).contains(&change.parse::<u64>().unwrap()), "{change}");
     }
-    assert_eq!(changes.last().unwrap(), "ended ws_closed");
+    assert_eq!(changes.last().unwrap(), "ended kicked");
 }
 
 #[test]
@@ -1245,6 +1245,6 @@ fn a_client_whose_handler_panics_when_it_is_told_the_end_or_thrown_away_takes_no
         world.with_app(|_, cx| cx.notify(me, ws::Note::Close(Code::NORMAL, "".into()).into()));
         settle(&mut world);
         assert_eq!(log.take().join(" "), "connecting open resubscribe message closing ended gone");
-        assert_eq!(world.app().reasons(), [Reason::WsClosed; 2]);
+        assert_eq!(world.app().reasons(), [Reason::Kicked, Reason::WsClosed]);
     }
 }

@@ -131,7 +131,7 @@ impl Client {
                 };
             }
             Event::Note(_, Note::Close(code, text)) => {
-                return inner.tell(app, cx, |_, link| link.close(code, &text));
+                return inner.close((code, &text), Reason::Kicked, app, cx);
             }
             Event::Eof => Hit::Eof,
             Event::Timeout(deadline) => Hit::Timeout(deadline),
