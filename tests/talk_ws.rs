@@ -503,6 +503,15 @@ impl ws::Handler for Register {
     }
 }
 
+#[test]
+fn what_a_handler_sends_is_counted_in_messages_and_bytes() {
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Register(Log::default()))));
+    world.net_mut().arrive(listener, opened("/").send(text("hello")));
+    run_for(&mut world, 10);
+    let counters = world.app().ws.counters();
+    assert_eq!((counters.messages_out, counters.bytes_out), (1, 5));
+}
+
 /// Sends the numbers, each until it is acknowledged.
 struct Counting {
     next: usize,

@@ -135,6 +135,7 @@ impl Peer<'_> {
             };
             self.sender.message(message, own, &mut self.shared.codecs, self.host, self.cork);
             self.shared.counters.messages_out += 1;
+            self.shared.counters.bytes_out += message.bytes().len() as u64;
         }
     }
 
