@@ -190,3 +190,13 @@ fn many_small_words_from_the_home_of_a_room_cost_one_note_a_member_and_turn() {
     run_for(&mut home, 10);
     assert_eq!((home.app().ws.held(), busy.app().ws.held()), (0, 0), "all of it has landed");
 }
+
+#[test]
+fn rooms_whose_names_differ_in_a_number_are_at_home_on_all_workers() {
+    for workers in [2, 3, 4, 8] {
+        let mut counts = vec![0; workers];
+        (0..100).for_each(|n| counts[ws::home(&format!("/rooms/{n:02}"), workers)] += 1);
+        let fair = 100 / workers;
+        assert!(counts.iter().all(|count| (fair / 3..fair * 2).contains(count)), "{counts:?} on {workers}");
+    }
+}
