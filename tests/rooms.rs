@@ -192,6 +192,35 @@ fn many_small_words_from_the_home_of_a_room_cost_one_note_a_member_and_turn() {
 }
 
 #[test]
+fn a_flood_from_another_worker_does_not_keep_those_on_the_home_of_a_room_from_speaking() {
+    let room = (0..).map(|n| format!("/{n}")).find(|name| ws::home(name, 2) == 0).unwrap();
+    let ((mut home, at_home), (mut away, at_away)) = (worker(0), worker(1));
+    home.app_mut().ws.set_gathered(10_000);
+    away.app_mut().ws.set_gathered(10_000);
+    let ear = home.net_mut().arrive(at_home, opened(&room));
+    let speaker = home.net_mut().arrive(at_home, opened(&room));
+    let flood: Vec<SimId> = (0..2).map(|_| away.net_mut().arrive(at_away, opened(&room))).collect();
+    let rounds = |home: &mut World, away: &mut World, count: usize| {
+        for _ in 0..count {
+            away.turn(Some(Duration::from_millis(1))).unwrap();
+            carry(1, away, home);
+            home.turn(Some(Duration::from_millis(1))).unwrap();
+            carry(0, home, away);
+        }
+    };
+    rounds(&mut home, &mut away, 50);
+    for id in &flood {
+        away.net_mut().go_on(*id, Script::new().send(kilobytes(3000)));
+    }
+    rounds(&mut home, &mut away, 5);
+    home.net_mut().go_on(speaker, Script::new().send(text("hear me")));
+    rounds(&mut home, &mut away, 20);
+    let heard = messages(home.net().sent(ear));
+    assert!(away.net().unread(flood[0]) > 0, "the flood still goes on");
+    assert!(heard.len() > 20 && heard.iter().any(|words| words == "hear me"), "{} heard", heard.len());
+}
+
+#[test]
 fn rooms_whose_names_differ_in_a_number_are_at_home_on_all_workers() {
     for workers in [2, 3, 4, 8] {
         let mut counts = vec![0; workers];

@@ -7,6 +7,8 @@
 //! 2. Over the bound a program is refused ([`Gate::ask`]): nothing of what it said is kept.
 //! 3. Who came first of those that found it full speaks first in the next turn, and until then nobody else does: one who always
 //!    has something to say cannot keep the others from it. If it does not come (it has left), one turn is lost, not more.
+//! 4. It may say one thing however much has been gathered by then: what another worker sent, ahead of all who are here, cannot keep
+//!    them from it either. What is in flight does.
 
 use crate::reactor::{App, Cx, Token};
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub struct Gate {
     waiting: Option<Token>,
     /// Who spoke last in this turn.
     spoke: Option<Token>,
+    /// Who speaks now speaks first, and has said nothing yet.
+    granted: bool,
     waits: u64,
     refused: u64,
 }
@@ -57,6 +61,7 @@ impl Gate {
             next: None,
             waiting: None,
             spoke: None,
+            granted: false,
             waits: 0,
             refused: 0,
         }
@@ -74,7 +79,7 @@ impl Gate {
 
     /// So much was gathered in this turn, or is in flight, that nothing more should be said.
     pub fn is_full(&self) -> bool {
-        self.gathered >= self.most || self.is_crowded()
+        self.gathered >= self.most && !self.granted || self.is_crowded()
     }
 
     /// As much is in flight as may be.
@@ -90,6 +95,7 @@ impl Gate {
     /// So many bytes were gathered.
     pub fn take(&mut self, bytes: usize) {
         self.gathered = self.gathered.saturating_add(bytes);
+        self.granted = false;
     }
 
     /// May this speaker say something now? If not, it has to [wait](Self::make_wait).
@@ -97,6 +103,7 @@ impl Gate {
         if self.next.is_some_and(|next| next != me) {
             return false;
         }
+        self.granted = self.next.is_some();
         if self.is_full() {
             if self.waiting.is_none() && self.spoke != Some(me) {
                 self.waiting = Some(me);
@@ -130,7 +137,7 @@ impl Gate {
 
     /// What was gathered has been sealed: the turn is over.
     pub fn end_turn(&mut self) {
-        self.gathered = 0;
+        (self.gathered, self.granted) = (0, false);
         self.next = self.waiting.take();
         self.spoke = None;
     }
@@ -219,6 +226,29 @@ mod tests {
         };
         assert_eq!([(); 6].map(|()| turn(&all)), [1, 2, 3, 1, 2, 3].map(Some));
         assert_eq!([turn(&all), turn(&all[..1]), turn(&all[..1])], [Some(1), None, Some(1)]);
+    }
+
+    #[test]
+    fn what_others_have_sent_ahead_of_all_keeps_no_speaker_waiting_for_more_than_one_turn() {
+        let mut gate = Gate::new(100);
+        let all = [1, 2].map(Token::from_bits);
+        let mut turn = || {
+            gate.take(500);
+            let mut spoke = Vec::new();
+            for me in all.iter().chain(&all) {
+                while gate.lets(*me) && !gate.is_full() {
+                    gate.take(1);
+                    spoke.push(me.to_bits());
+                }
+            }
+            gate.end_turn();
+            spoke
+        };
+        assert_eq!([(); 5].map(|()| turn()), [vec![], vec![1], vec![2], vec![1], vec![2]]);
+        // But what is in flight does.
+        let flight = gate.flights().begin(400);
+        assert!(!gate.lets(all[0]) && !gate.lets(all[1]) && gate.is_full());
+        drop(flight);
     }
 
     #[test]
