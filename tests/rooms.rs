@@ -11,7 +11,7 @@ use evenkeel::wire::ws::{Deflater, Header, Opcode, frame};
 use evenkeel::ws::{self, Kind, Options};
 use std::time::Duration;
 use support::run_for;
-use talk::{Duo, Serve, messages, request, text};
+use talk::{Duo, Serve, Talk, messages, request, text};
 
 type World = Reactor<Duo, SimNet>;
 
@@ -146,6 +146,28 @@ fn a_burst_is_held_against_a_member_that_does_not_take_it_only_when_more_is_said
             Slow::Latest => assert!((250..270).contains(&heard), "{heard}"),
         }
     }
+}
+
+#[test]
+fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_turn() {
+    let (mut world, listener) = serving(Options { slow: Slow::DropNewest, ..Options::default() });
+    let deaf = world.net_mut().arrive(listener, opened("/r").window(0));
+    run_for(&mut world, 10);
+    let token = world.app().ws.rooms().members("/r").next().unwrap();
+    let speaker = world.net_mut().arrive(listener, opened("/r"));
+    run_for(&mut world, 10);
+    let long = text(&"x".repeat(300_000));
+    for _ in 0..50 {
+        world.net_mut().go_on(speaker, Script::new().send([&text("short")[..], &long].concat()));
+        run_for(&mut world, 10);
+    }
+    let Some(Talk::Ws(connection)) = world.session(token) else { panic!("{:?}", world.app().reasons()) };
+    assert!(connection.shared() <= (256 << 10) + 400_000, "{} bytes", connection.shared());
+    // It gets what was kept for it.
+    world.net_mut().go_on(deaf, Script::new().window(u64::MAX));
+    run_for(&mut world, 100);
+    let heard = messages(world.net().sent(deaf));
+    assert_eq!(heard.iter().filter(|words| *words == "short").count(), 50);
 }
 
 /// One of two workers, with a route of rooms.

@@ -4,7 +4,8 @@
 //!    begun to leave: a peer never sees half a message.
 //! 2. Of a member who kept up nobody knows yet how fast it is: what comes in the turn in which it first cannot take all waits however
 //!    much it is, and is lost or held against it only by what comes after. That is bounded in bytes and messages.
-//! 3. The bytes are shared by all members. A backlog keeps alive at most its bound, the rest of one batch, and what came in one turn.
+//! 3. The bytes are shared by all members. Where less than half of a batch waits for a member, it has a copy of that: so a backlog keeps
+//!    alive at most twice its bound, the rest of one batch, and what came in one turn.
 //! 4. A member who keeps up owns no backlog: 8 bytes, empty.
 
 use super::fanout::{Batch, Entry, Member};
@@ -119,18 +120,38 @@ impl Waiting {
 
     /// A batch has come while something waits since an earlier turn.
     fn add(&mut self, batch: &Batch, slow: Slow, bounds: Bounds) -> Delivery {
-        let mut lost = 0;
+        let (mut lost, mut taken, mut bytes) = (0, 0, 0);
         for range in batch.for_member(self.me) {
             let len = range.len();
             match self.queue.push((batch.bytes.clone(), range), len, slow, bounds) {
-                Pushed::Waits(0) if slow != Slow::Latest => {}
-                // What came in a burst is older than all that is in the queue.
-                Pushed::Waits(dropped) => lost += dropped + self.drop_burst(),
+                Pushed::Waits(dropped) => {
+                    (taken, bytes) = (taken + 1, bytes + len);
+                    // What came in a burst is older than all that is in the queue.
+                    if dropped > 0 || slow == Slow::Latest {
+                        lost += dropped + self.drop_burst();
+                    }
+                }
                 Pushed::Lost => lost += 1,
                 Pushed::Full => return Delivery::TooSlow,
             }
         }
+        // The latest alone keeps one batch alive, no more.
+        if bytes < batch.len() / 2 && slow != Slow::Latest {
+            self.take_out(taken);
+        }
         Delivery::Taken(lost)
+    }
+
+    /// Copies the newest messages out of their batch: it is not kept alive for a small part of it.
+    fn take_out(&mut self, count: usize) {
+        let mut copy = Vec::new();
+        for (bytes, range) in self.queue.newest_mut(count) {
+            let begin = copy.len();
+            copy.extend_from_slice(&bytes[range.clone()]);
+            *range = begin..copy.len();
+        }
+        let copy: Arc<[u8]> = copy.into();
+        self.queue.newest_mut(count).for_each(|(bytes, _)| *bytes = copy.clone());
     }
 
     fn drop_burst(&mut self) -> u32 {

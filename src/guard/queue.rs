@@ -91,6 +91,12 @@ impl<T> Queue<T> {
         Some(message)
     }
 
+    /// The newest that wait, at most so many, to be put in other words.
+    pub(super) fn newest_mut(&mut self, count: usize) -> impl Iterator<Item = &mut T> {
+        let first = self.messages.len().saturating_sub(count);
+        self.messages.range_mut(first..).map(|(message, _)| message)
+    }
+
     /// Messages that wait.
     pub fn len(&self) -> usize {
         self.messages.len()
