@@ -72,6 +72,11 @@ impl Gather {
         self.bytes.len()
     }
 
+    /// Bytes of memory that it has to gather in.
+    fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.index.capacity() * size_of::<Entry>()
+    }
+
     /// What was gathered; nothing is left. The room to gather in is kept, unless it is large. Until the batch is dropped it counts
     /// as in flight.
     pub fn seal(&mut self, flights: &Flights) -> Batch {
@@ -87,6 +92,50 @@ impl Gather {
         let origins = std::mem::take(&mut self.origins).into();
         let flight = flights.begin(cost(bytes.len(), index.len()));
         Batch { flight, origins, bytes, index, senders: senders.into() }
+    }
+}
+
+/// Gathers that nobody needs now: lent where something is said, and given back once it is sealed, so that many rooms in which it is
+/// quiet hold nothing, and a busy one need not ask the allocator in each turn.
+#[derive(Debug, Default)]
+pub struct Spares {
+    kept: Vec<Gather>,
+    held: usize,
+    quiet: u8,
+}
+
+impl Spares {
+    /// Most that are kept, each of at most 96 KiB.
+    const MOST: usize = 8;
+    /// Turns without anything said after which none is.
+    const QUIET: u8 = 100;
+
+    /// One in which nothing is gathered yet.
+    pub fn lend(&mut self) -> Gather {
+        let gather = self.kept.pop().unwrap_or_default();
+        self.held -= gather.capacity();
+        gather
+    }
+
+    /// Takes one back, with nothing in it.
+    pub fn give_back(&mut self, gather: Gather) {
+        if self.kept.len() < Spares::MOST {
+            self.held += gather.capacity();
+            self.kept.push(gather);
+        }
+    }
+
+    /// A turn is over, in which something was said or not.
+    pub fn end_turn(&mut self, said: bool) {
+        self.quiet = if said { 0 } else { self.quiet.saturating_add(1) };
+        if self.quiet == Spares::QUIET {
+            *self = Spares { quiet: self.quiet, ..Spares::default() };
+        }
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn held(&self) -> usize {
+        self.held
     }
 }
 
@@ -117,13 +166,19 @@ impl Arrivals {
         self.0.is_empty()
     }
 
-    /// Hands them on, in their order: a single one as it is, several as one batch, or as some of about `most` bytes. They go on
-    /// counting where they were sealed; what they are copied to counts in `flights`.
-    pub fn land(&mut self, most: usize, flights: &Flights, mut each: impl FnMut(&Arc<Batch>)) {
+    /// Hands them on, in their order: a single one as it is, several as one batch, or as some of about `most` bytes, gathered in
+    /// `gather`. They go on counting where they were sealed; what they are copied to counts in `flights`.
+    pub fn land(
+        &mut self,
+        most: usize,
+        flights: &Flights,
+        gather: &mut Gather,
+        mut each: impl FnMut(&Arc<Batch>),
+    ) {
         if let [batch] = &self.0[..] {
             each(batch);
         } else {
-            let (mut gather, mut left) = (Gather::default(), self.0.len());
+            let mut left = self.0.len();
             for batch in self.0.drain(..) {
                 gather.append(&batch);
                 left -= 1;

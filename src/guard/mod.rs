@@ -24,7 +24,7 @@ pub use backlog::{Backlog, Delivery};
 pub use backoff::{Backoff, Retry};
 pub use clients::{Client, Clients};
 pub use contain::contain;
-pub use fanout::{Arrivals, Batch, Gather, Member};
+pub use fanout::{Arrivals, Batch, Gather, Member, Spares};
 pub use gate::{Flights, Gate, Refused};
 pub use memory::{Budget, Pressure, Share};
 pub use queue::{Bounds, Pushed, Queue, Slow};

@@ -315,7 +315,7 @@ impl Hub {
                 crowd.arrived.push(batch);
             }
             if !crowd.arrived.is_empty() {
-                crowd.arrived.land(crowd.gate.most(), &self.landing, |batch| {
+                crowd.arrived.land(crowd.gate.most(), &self.landing, &mut crowd.gather, |batch| {
                     for (_, token) in &crowd.seats {
                         cx.notify(*token, Note::Batch(batch.clone()).into());
                     }

@@ -14,7 +14,7 @@
 
 use super::handler::Message;
 use super::hub::{Note, Service};
-use crate::guard::{Arrivals, Batch, Flights, Gate, Gather, Member, Refused};
+use crate::guard::{Arrivals, Batch, Flights, Gate, Gather, Member, Refused, Spares};
 use crate::reactor::{AppCx, Token};
 use crate::wire::ws::Code;
 use crate::wire::ws::frame::{self, Header};
@@ -108,6 +108,7 @@ struct Room {
     name: Arc<str>,
     home: u16,
     seats: Slab<Token>,
+    /// Lent while there is something in it.
     gather: Gather,
     /// Away from home: what has come from there in this turn.
     arrived: Arrivals,
@@ -130,6 +131,7 @@ pub struct Rooms {
     rooms: Slab<Room>,
     listed: Vec<u32>,
     gate: Gate,
+    spares: Spares,
     /// What has come from the homes of rooms and is on its way to members here. It bounds nobody here: the homes count it.
     landing: Flights,
     outgoing: Vec<Vec<Remote>>,
@@ -147,6 +149,7 @@ impl Rooms {
             rooms: Slab::new(),
             listed: Vec::new(),
             gate: Gate::new(limits.gathered),
+            spares: Spares::default(),
             landing: Flights::default(),
             outgoing: vec![Vec::new(); workers.max(1).into()],
             published: 0,
@@ -198,9 +201,9 @@ impl Rooms {
         &self.gate
     }
 
-    /// Bytes that are on their way to members, for what this worker can tell.
+    /// Bytes that are on their way to members, for what this worker can tell, and what they are put together in.
     pub(super) fn held(&self) -> usize {
-        self.gate.held() + self.landing.bytes()
+        self.gate.held() + self.landing.bytes() + self.spares.held()
     }
 
     pub(super) fn gate_mut(&mut self) -> &mut Gate {
@@ -284,6 +287,9 @@ impl Rooms {
             Message::Text(text) => Header::text(text.len()),
             Message::Binary(bytes) => Header::binary(bytes.len()),
         };
+        if room.gather.is_empty() {
+            room.gather = self.spares.lend();
+        }
         self.gate.take(room.gather.push(from, |out| frame::emit_frame(&header, message.bytes(), out)));
         self.published += 1;
         self.list(index);
@@ -292,6 +298,7 @@ impl Rooms {
     /// Sends on what was gathered.
     pub(super) fn flush<A: Service>(&mut self, cx: &mut AppCx<'_, A>) {
         self.gate.end_turn();
+        self.spares.end_turn(!self.listed.is_empty());
         for index in std::mem::take(&mut self.listed) {
             let Some(room) = self.rooms.get_mut(index as usize) else { continue };
             room.listed = false;
@@ -312,7 +319,11 @@ impl Rooms {
             return;
         };
         let (seats, delivered) = (&room.seats, &mut self.delivered);
-        room.arrived.land(self.gate.most(), &self.landing, |batch| *delivered += deliver(seats, batch, cx));
+        let mut gather = self.spares.lend();
+        room.arrived.land(self.gate.most(), &self.landing, &mut gather, |batch| {
+            *delivered += deliver(seats, batch, cx);
+        });
+        self.spares.give_back(gather);
     }
 
     /// Sends on what was gathered in a room.
@@ -320,7 +331,9 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(index as usize).filter(|room| !room.gather.is_empty()) else {
             return;
         };
-        let batch = Arc::new(room.gather.seal(self.gate.flights()));
+        let mut gather = std::mem::take(&mut room.gather);
+        let batch = Arc::new(gather.seal(self.gate.flights()));
+        self.spares.give_back(gather);
         if room.home == self.worker {
             self.delivered += deliver(&room.seats, &batch, cx);
             for (worker, _) in room.away.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -347,6 +360,9 @@ impl Rooms {
                             self.send(index, cx);
                         }
                         let room = &mut self.rooms[index as usize];
+                        if room.gather.is_empty() {
+                            room.gather = self.spares.lend();
+                        }
                         self.gate.take(room.gather.append(&batch));
                         self.list(index);
                     }
