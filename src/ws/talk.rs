@@ -325,6 +325,7 @@ impl Talk {
         }
         self.say_close(code, text, cx);
         (self.state, self.why) = (State::ClosingByUs, why);
+        self.set(UNSENT, false);
         if self.has(THROTTLED) {
             self.set(THROTTLED, false);
             cx.set_reading(true);
@@ -361,7 +362,7 @@ impl Talk {
                 self.say_close(Code::POLICY, "message took too long", cx);
                 return Step::Close(Close::Graceful, Reason::ReadTimeout);
             }
-            Verdict::Close(_, Reason::CloseTimeout) if self.close_waits(cx) => {
+            Verdict::Close(_, Reason::CloseTimeout) if self.is_unsent(cx) => {
                 cx.set_deadline(Timer::Phase, rules.pace.close_timeout);
             }
             Verdict::Close(close, reason) => return Step::Close(close, reason),
@@ -370,9 +371,9 @@ impl Talk {
         Step::Continue
     }
 
-    /// Our close frame waits behind what the peer has not taken (whether it takes it is watched by the port), or did so when this was
-    /// asked last: there has not been time enough to answer it.
-    fn close_waits<A: App>(&mut self, cx: &Cx<'_, A>) -> bool {
+    /// What we said last, a ping or our close frame, waits behind what the peer has not taken (whether it takes it is watched by the
+    /// port), or did so when this was asked last: there has not been time enough to answer it.
+    fn is_unsent<A: App>(&mut self, cx: &Cx<'_, A>) -> bool {
         let (waits, waited) = (cx.backlog() > 0, self.has(UNSENT));
         self.set(UNSENT, waits);
         waits || waited
@@ -431,7 +432,7 @@ impl Talk {
             if self.assembler.in_message() {
                 cx.set_deadline(Timer::Total, rules.pace.message_timeout);
             }
-        } else if cx.backlog() > 0 || self.has(WAITS) {
+        } else if self.is_unsent(cx) || self.has(WAITS) {
             // A ping would wait behind it (whether the peer takes it is watched by the port); or its pong would not be read.
             cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
         } else if self.has(PINGED) {
@@ -449,7 +450,7 @@ impl Talk {
         if !self.state.is_open() {
             return;
         }
-        self.set(PINGED, false);
+        self.set(PINGED | UNSENT, false);
         let silence = silence(rules, cx.now());
         if !self.assembler.in_message() {
             self.state = State::Open;
