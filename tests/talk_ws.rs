@@ -272,6 +272,28 @@ fn a_message_is_not_given_up_while_its_sender_is_not_read_because_it_takes_what_
     assert!(world.net().sent(slow).len() > 60_000);
 }
 
+#[test]
+fn the_time_of_a_message_begins_anew_when_its_sender_is_read_again() {
+    let pace = Pace { message_timeout: Duration::from_secs(30), ..Pace::default() };
+    let mut app = Duo::new(0, 1);
+    let route = app.ws.add(Options { slow: Slow::DropNewest, pace, ..Options::default() }, Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    let settings = Settings { high_water: 64 << 10, low_water: 1 << 10, ..Settings::default() };
+    let (mut world, listener) = world(app, settings);
+    // Begins a message, takes little for 28 s and is not read, then takes everything, and ends its message 5 s later.
+    let slow = opened("/r").window(0).send(masked(Opcode::Text, false, b"begun")).sip(1500, 1000, 28);
+    let slow = slow.window(u64::MAX).wait(5_000).send(masked(Opcode::Continuation, true, b" and ended"));
+    world.net_mut().arrive(listener, slow);
+    run_for(&mut world, 100);
+    let burst: Vec<u8> = (0..70).flat_map(|n| text(&format!("{n:0>1000}"))).collect();
+    let pongs = (0..8).fold(opened("/r").send(burst), |script, _| {
+        script.wait(10_000).send(masked(Opcode::Pong, true, b""))
+    });
+    let speaker = world.net_mut().arrive(listener, pongs);
+    run_for(&mut world, 60_000);
+    assert_eq!(messages(world.net().sent(speaker)), ["begun and ended"], "{:?}", world.app().reasons());
+}
+
 /// Sends much, and closes.
 struct Farewell;
 

@@ -120,7 +120,11 @@ impl Client {
         let inner = &mut *self.0;
         let hit = match event {
             Event::Open => return inner.opened(app, cx),
-            Event::Drained => return inner.flush(app, cx),
+            Event::Drained => {
+                let rules = inner.rules();
+                inner.talk.goes_on(&rules, cx);
+                return inner.flush(app, cx);
+            }
             Event::Note(_, Note::Batch(_)) => return Step::Continue,
             Event::Note(_, Note::Send(message)) => {
                 return match inner.tell(app, cx, |_, link| {

@@ -135,6 +135,7 @@ impl Connection {
         match event {
             Event::Open => {}
             Event::Drained => {
+                self.talk.goes_on(rules, cx);
                 match self.talk.state().is_open() {
                     true => self.backlog.drained(cx),
                     // After our close frame no data may follow (5.5.1).

@@ -223,7 +223,8 @@ impl Talk {
         cx: &mut Cx<'_, A>,
         mut on: impl FnMut(&mut Talk, Heard<'_>, &mut Cx<'_, A>) -> Flow,
     ) -> Step<Reason> {
-        let (mut begun, mut flow) = (self.assembler.in_message(), Flow::More);
+        // What could not go on, since we did not read it, begins anew.
+        let (mut begun, mut flow) = (self.assembler.in_message() && !self.has(WAITS), Flow::More);
         self.set(WAITS, false);
         while !input.is_empty() {
             let (n, step) = match self.assembler.next(input.bytes_mut(), desk, &rules.limits) {
@@ -386,6 +387,13 @@ impl Talk {
         already
     }
 
+    /// The peer is read again, which it was not for a while by our own choice: the time of a message that had begun begins anew.
+    pub fn goes_on<A: App>(&mut self, rules: &Rules, cx: &mut Cx<'_, A>) {
+        if self.state.is_open() && self.assembler.in_message() {
+            cx.set_deadline(Timer::Total, rules.pace.message_timeout);
+        }
+    }
+
     /// Reads nothing for this long: the peer speaks too often.
     pub fn throttle<A: App>(&mut self, wait: Duration, cx: &mut Cx<'_, A>) {
         if self.state.is_open() {
@@ -428,10 +436,7 @@ impl Talk {
             self.set(THROTTLED, false);
             cx.set_reading(true);
             cx.set_deadline_at(Timer::Phase, silence(rules, cx.now()));
-            // A message that had begun could not go on meanwhile: its time begins anew.
-            if self.assembler.in_message() {
-                cx.set_deadline(Timer::Total, rules.pace.message_timeout);
-            }
+            self.goes_on(rules, cx);
         } else if self.is_unsent(cx) || self.has(WAITS) {
             // A ping would wait behind it (whether the peer takes it is watched by the port); or its pong would not be read.
             cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
