@@ -225,6 +225,17 @@ fn who_sends_too_many_messages_is_held_back_and_loses_none() {
 }
 
 #[test]
+fn one_that_sends_thousands_of_messages_at_once_is_held_back_for_10_s_and_then_found_to_have_died() {
+    let (mut world, listener) = serving(Options { message_rate: 1, ..Options::default() }, Kind::Echo);
+    let burst = text("x").repeat(5000);
+    world.net_mut().arrive(listener, opened("/").send(burst).wait(1000).reset());
+    run_for_unchecked(&mut world, 5_000);
+    assert_eq!(world.app().reasons(), []);
+    run_for_unchecked(&mut world, 10_000);
+    assert_eq!(world.app().reasons(), [Reason::Reset]);
+}
+
+#[test]
 fn a_message_that_is_begun_when_its_sender_is_held_back_keeps_its_deadline_and_the_wait_does_not_count() {
     let burst: Vec<u8> = (0..50).flat_map(|n| text(&n.to_string())).collect();
     let begun = [burst, masked(Opcode::Text, false, b"begun")].concat();

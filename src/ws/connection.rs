@@ -13,6 +13,9 @@ use crate::reactor::{App, Close, Cx, End, Event, Hit, Input, Step};
 use crate::wire::ws::{Code, Role};
 use std::time::Duration;
 
+/// The longest that one who sent too many messages is not read, in seconds.
+const DEBT: i64 = 10;
+
 /// One connection: 56 bytes.
 pub struct Connection {
     talk: Talk,
@@ -208,7 +211,8 @@ impl Connection {
     }
 
     /// Holds back a peer that speaks too often: so many messages have come. An allowance fills at the rate, up to a second's worth;
-    /// what one read brought is taken in any case, and waited for afterwards.
+    /// what one read brought is taken in any case, and waited for afterwards, but not for longer than [`DEBT`]: one that has died
+    /// meanwhile would not be found out.
     fn count<A: Service>(&mut self, heard: u64, options: &Options, shared: &mut Shared, cx: &mut Cx<'_, A>) {
         let rate = i64::from(options.message_rate);
         let now = cx.now();
@@ -216,7 +220,8 @@ impl Connection {
         let (left, since) = extra.allowance.unwrap_or((rate * 1000, now));
         let earned = i64::try_from(now.since(since).as_millis()).unwrap_or(i64::MAX).saturating_mul(rate);
         let spent = i64::try_from(heard).unwrap_or(i64::MAX).saturating_mul(1000);
-        let left = left.saturating_add(earned).min(rate * 1000).saturating_sub(spent);
+        let left =
+            left.saturating_add(earned).min(rate * 1000).saturating_sub(spent).max(-rate * 1000 * DEBT);
         extra.allowance = Some((left, now));
         if left < 0 {
             shared.counters.throttled += 1;

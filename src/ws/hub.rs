@@ -37,8 +37,8 @@ pub struct Options {
     pub slow: Slow,
     /// What may wait for one member, besides what came in the turn in which it first could not take all.
     pub bounds: Bounds,
-    /// Messages a second that one connection may send, and that many at once; over it nothing more is read for a while. 0: any
-    /// number. Default 0.
+    /// Messages a second that one connection may send, and that many at once; over it nothing more is read for a while, at most 10 s.
+    /// 0: any number. Default 0.
     pub message_rate: u32,
     /// On which terms permessage-deflate is agreed to; `None`: never. Default: no takeover, 15 bits.
     pub deflate: Option<Policy>,
