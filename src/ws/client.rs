@@ -21,7 +21,8 @@ pub use link::{Change, Handler, Link, Options};
 
 use super::fault::{Away, AwayVerdict, State, away_verdict};
 use super::hub::{Note, Service};
-use super::talk::{Flow, Heard, Rules, Talk};
+use super::pace::Rules;
+use super::talk::{Flow, Heard, Talk};
 use crate::guard::{Backoff, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;

@@ -3,8 +3,9 @@
 use super::fault::State;
 use super::handler::{Extra, Message, Peer};
 use super::hub::{Hub, Kind, Note, Options, Route, Service, Shared};
+use super::pace::Rules;
 use super::rooms::Seat;
-use super::talk::{Flow, Heard, Rules, Talk};
+use super::talk::{Flow, Heard, Talk};
 use super::upgrade::Setup;
 use crate::guard::{Backlog, Batch, Delivery, Member, contain};
 use crate::observe::Reason;

@@ -1,8 +1,9 @@
 //! What the WebSocket connections of one worker share: routes with their handlers, rooms, codecs, words on their way.
 
 use super::handler::{Handler, Message, Owned};
+use super::pace::{Pace, Rules};
 use super::rooms::{Remote, RoomLimits, Rooms};
-use super::talk::{Codecs, Pace, Rules};
+use super::talk::Codecs;
 use crate::guard::{Batch, Bounds, Refused, Slow};
 use crate::observe::Reason;
 use crate::reactor::{App, AppCx, Token};

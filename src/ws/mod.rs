@@ -5,6 +5,7 @@
 //! | `upgrade` | the server's half of the opening handshake: a request's fields to an answer and a [`Setup`] |
 //! | `hub` | what the connections of one worker share: routes, handlers, rooms, codecs |
 //! | `handler` | what a program says and hears: [`Handler`], [`Peer`], [`Message`] |
+//! | `pace` | the times and sizes that a connection lives by |
 //! | `talk` | the protocol itself, for both roles: frames, ping and pong, the closing handshake |
 //! | `connection` | the machine of one server connection |
 //! | `rooms` | who is in which room, on which worker, and what is on its way to them |
@@ -26,6 +27,7 @@ mod connection;
 pub mod fault;
 mod handler;
 mod hub;
+mod pace;
 mod rooms;
 mod talk;
 mod upgrade;
@@ -33,6 +35,6 @@ mod upgrade;
 pub use connection::Connection;
 pub use handler::{Handler, Message, Owned, Peer};
 pub use hub::{Counters, Hub, Kind, Note, Options, RouteId, Service};
+pub use pace::{Pace, Rules};
 pub use rooms::{JoinError, Remote, RoomLimits, Rooms, home};
-pub use talk::{Pace, Rules};
 pub use upgrade::{Accepted, Setup, Terms, accept};

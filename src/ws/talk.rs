@@ -5,49 +5,17 @@
 
 use super::fault::{State, Verdict, verdict};
 use super::handler::Message;
+use super::pace::{Rules, silence};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{App, Close, Cx, Hit, Host, Input, Millis, Pressure, Step, Timer};
 use crate::wire::ws::close::{self, Code};
 use crate::wire::ws::frame::{self, Header, Opcode};
-use crate::wire::ws::{Agreed, Assembler, Compressors, Deflater, Desk, Event, Limits, Role, Violation};
+use crate::wire::ws::{Agreed, Assembler, Compressors, Deflater, Desk, Event, Role, Violation};
 use std::time::Duration;
 
 /// Output of one call above which the pressure is looked at before the next message is read.
 const LOOK: usize = 64 << 10;
-
-/// The times of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pace {
-    /// Silence after which a ping is sent; zero: never. Default 20 s.
-    pub ping_interval: Duration,
-    /// How long its pong, or any other byte, may take. Default 10 s.
-    pub ping_timeout: Duration,
-    /// How long the peer may take to answer our close frame. Default 5 s.
-    pub close_timeout: Duration,
-    /// How long a message may take from its first byte to its last. Default 2 min.
-    pub message_timeout: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace {
-            ping_interval: Duration::from_secs(20),
-            ping_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(5),
-            message_timeout: Duration::from_secs(120),
-        }
-    }
-}
-
-/// The limits and times that a call runs under.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Rules {
-    /// Times.
-    pub pace: Pace,
-    /// Sizes of frames and messages.
-    pub limits: Limits,
-}
 
 /// What a message's listener wants next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -478,13 +446,5 @@ impl Talk {
             true => self.flags |= flag,
             false => self.flags &= !flag,
         }
-    }
-}
-
-/// When silence has lasted long enough for a ping.
-fn silence(rules: &Rules, now: Millis) -> Millis {
-    match rules.pace.ping_interval {
-        interval if interval.is_zero() => Millis::NEVER,
-        interval => now.after(interval),
     }
 }

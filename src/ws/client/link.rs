@@ -1,7 +1,8 @@
 //! What a client is told, and what its program says and hears.
 
 use super::super::handler::{Message, Owned};
-use super::super::talk::{Codecs, Pace, Sender, Talk};
+use super::super::pace::Pace;
+use super::super::talk::{Codecs, Sender, Talk};
 use crate::guard::{Bounds, Pushed, Queue, Retry, Slow, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
