@@ -126,6 +126,7 @@ const PINGED: u8 = 4;
 const THROTTLED: u8 = 8;
 const WAITS: u8 = 16;
 const UNSENT: u8 = 32;
+const LOOKS: u8 = 64;
 
 /// See the module page: 32 bytes.
 pub(super) struct Talk {
@@ -400,6 +401,8 @@ impl Talk {
 
     /// Nothing came for the interval, or for the pong's time, or the time of a throttle is over.
     fn silent<A: App<Reason = Reason>>(&mut self, rules: &Rules, cx: &mut Cx<'_, A>) -> Step<Reason> {
+        // Whether a ping could leave at once is not known until this call is over: it is looked at soon.
+        let soon = rules.pace.ping_timeout / 10;
         if self.has(THROTTLED) {
             self.set(THROTTLED, false);
             cx.set_reading(true);
@@ -407,13 +410,17 @@ impl Talk {
             self.goes_on(rules, cx);
         } else if self.is_unsent(cx) || self.has(WAITS) {
             // A ping would wait behind it (whether the peer takes it is watched by the port); or its pong would not be read.
+            self.set(LOOKS, false);
             cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
+        } else if self.has(LOOKS) {
+            self.set(LOOKS, false);
+            cx.set_deadline(Timer::Phase, rules.pace.ping_timeout - soon);
         } else if self.has(PINGED) {
             return Step::Close(Close::Abort, Reason::PongTimeout);
         } else {
-            self.set(PINGED, true);
+            self.set(PINGED | LOOKS, true);
             self.control(Opcode::Ping, b"", cx);
-            cx.set_deadline(Timer::Phase, rules.pace.ping_timeout);
+            cx.set_deadline(Timer::Phase, soon);
         }
         Step::Continue
     }
@@ -423,7 +430,7 @@ impl Talk {
         if !self.state.is_open() {
             return;
         }
-        self.set(PINGED | UNSENT, false);
+        self.set(PINGED | UNSENT | LOOKS, false);
         let silence = silence(rules, cx.now());
         if !self.assembler.in_message() {
             self.state = State::Open;
