@@ -182,23 +182,47 @@ fn draining_says_going_away_and_waits_for_the_answer() {
     assert_eq!((said(&world, id), world.app().reasons()), ("101, close 1001".into(), vec![Reason::Drained]));
 }
 
+fn deflating(path: &str) -> Script {
+    let offer = "Host: a\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
+    Script::new().send(request(path).replace("Host: a\r\n", offer)).await_seen("\r\n\r\n")
+}
+
+/// So many zeros as one message, deflated.
+fn zeros(count: usize) -> Vec<u8> {
+    let (mut payload, mut out) = (Vec::new(), Vec::new());
+    Deflater::new(9, 15, false).unwrap().deflate(&vec![0; count], &mut payload).unwrap();
+    let header = Header::new(Opcode::Binary, true, true, Some([1, 2, 3, 4]), payload.len() as u64).unwrap();
+    frame::emit_frame(&header, &payload, &mut out);
+    out
+}
+
 #[test]
 fn a_bomb_is_closed_with_1009() {
     let (mut world, listener) = serving(Options::default(), Kind::Echo);
-    let mut payload = Vec::new();
-    Deflater::new(9, 15, false).unwrap().deflate(&vec![0; 8 << 20], &mut payload).unwrap();
-    let mut bomb = Vec::new();
-    let header = Header::new(Opcode::Binary, true, true, Some([1, 2, 3, 4]), payload.len() as u64).unwrap();
-    frame::emit_frame(&header, &payload, &mut bomb);
-    let offer = "Host: a\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
-    let script =
-        Script::new().send(request("/").replace("Host: a\r\n", offer)).await_seen("\r\n\r\n").send(bomb);
+    let script = deflating("/").send(zeros(8 << 20));
     let id = world.net_mut().arrive(listener, script.await_fin().fin());
     settle(&mut world);
     assert_eq!(
         (said(&world, id), world.app().reasons()),
         ("101, close 1009".into(), vec![Reason::WsTooLarge])
     );
+}
+
+#[test]
+fn one_turn_of_one_connection_inflates_one_long_message_and_the_rest_has_its_turn_later() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let id = world.net_mut().arrive(listener, deflating("/"));
+    run_for(&mut world, 10);
+    world.net_mut().go_on(id, Script::new().send([zeros(1 << 20).repeat(5), text("x")].concat()));
+    let (mut most, mut before) = (0, 0);
+    for _ in 0..50 {
+        world.turn(Some(Duration::from_millis(1))).unwrap();
+        world.check();
+        let all = world.app().ws.counters().bytes_in;
+        (most, before) = (most.max(all - before), all);
+    }
+    assert_eq!((most, before), (1 << 20, (5 << 20) + 1));
+    assert_eq!(world.app().ws.counters().messages_out, 6);
 }
 
 #[test]

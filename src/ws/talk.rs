@@ -17,6 +17,9 @@ use std::time::Duration;
 /// Output of one call above which the pressure is looked at before the next message is read.
 const LOOK: usize = 64 << 10;
 
+/// What messages of one call may inflate to before the rest has to wait.
+const INFLATED: usize = 1 << 20;
+
 /// What a message's listener wants next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flow {
@@ -195,7 +198,12 @@ impl Talk {
         // What could not go on, since we did not read it, begins anew.
         let (mut begun, mut flow) = (self.assembler.in_message() && !self.has(WAITS), Flow::More);
         self.set(WAITS, false);
+        let inflated = desk.inflated();
         while !input.is_empty() {
+            if desk.inflated().wrapping_sub(inflated) >= INFLATED {
+                cx.show_later();
+                break;
+            }
             let (n, step) = match self.assembler.next(input.bytes_mut(), desk, &rules.limits) {
                 Err(violation) => return self.violated(violation, cx),
                 Ok((n, None)) => {

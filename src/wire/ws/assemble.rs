@@ -56,6 +56,8 @@ pub enum Event<'a> {
 #[derive(Default)]
 pub struct Desk {
     inflater: Option<Box<Inflater>>,
+    /// Bytes that were inflated so far, beyond `usize::MAX` from 0 again.
+    inflated: usize,
     out: Vec<u8>,
     // Boxed as in the connections: a spare one moves there and back as a pointer.
     #[allow(clippy::vec_box)]
@@ -81,6 +83,14 @@ impl Desk {
     #[must_use]
     pub fn held(&self) -> usize {
         self.out.capacity() + self.spare.iter().map(|p| p.buf.capacity()).sum::<usize>()
+    }
+
+    /// Bytes that messages inflated to, all of them since the desk was made; beyond `usize::MAX` it begins at 0 again. What they were on
+    /// the wire bounds it badly: DEFLATE makes a thousand of one.
+    #[inline]
+    #[must_use]
+    pub fn inflated(&self) -> usize {
+        self.inflated
     }
 
     /// Gives back what the last message needed beyond the usual: for the end of a call in which messages were read.
@@ -396,7 +406,9 @@ impl Assembler {
             payload,
             &mut desk.out,
             limits,
-        )
+        )?;
+        desk.inflated = desk.inflated.wrapping_add(desk.out.len());
+        Ok(())
     }
 }
 
