@@ -501,6 +501,38 @@ fn a_client_that_closes_sends_what_waits_in_its_queue_first() {
     }
 }
 
+/// Says so many bytes once it is open, and then a word.
+struct Long(usize, Log);
+
+impl client::Handler for Long {
+    fn change(&mut self, change: Change, link: &mut Link<'_>) {
+        if change == Change::Open {
+            self.1.say(format!("{} {} {}", link.send(&vec![b'x'; self.0]), link.send(b"word"), link.lost()));
+        }
+    }
+
+    fn data(&mut self, bytes: &[u8], _: &mut Link<'_>) -> usize {
+        bytes.len()
+    }
+}
+
+#[test]
+fn a_message_too_long_for_the_hard_cap_is_refused_and_ends_neither_client_nor_connection() {
+    for (len, told) in [(5 << 20, "false true 1"), (7 << 19, "true true 0")] {
+        let (mut net, log) = (SimNet::new(7), Log::default());
+        let target = Target::Unix("/run/elsewhere.sock".into());
+        net.on_connect(target.clone(), Plan::Accept(1, Script::new().window(0)));
+        let mut world = Reactor::new(Duo::new(0, 1), net, Settings::default());
+        let client = Client::new(client::Options::new(target), Box::new(Long(len, log.clone())));
+        let me = world.with_app(|_, cx| cx.spawn(Talk::TcpClient(client)).ok().unwrap());
+        run_for(&mut world, 10);
+        assert_eq!(log.take(), [told]);
+        world.with_app(|_, cx| cx.notify(me, tcp::Note::Send(vec![b'x'; 5 << 20].into()).into()));
+        run_for(&mut world, 1000);
+        assert_eq!(world.app().reasons(), []);
+    }
+}
+
 #[test]
 fn in_chaos_echo_gives_every_byte_back_once() {
     for seed in 0..60 {

@@ -822,6 +822,18 @@ fn a_client_that_drains_sends_what_its_queue_had_taken() {
     assert_eq!(world.app().reasons(), [Reason::Drained]);
 }
 
+#[test]
+fn a_message_too_long_for_the_hard_cap_is_refused_and_ends_neither_client_nor_connection() {
+    let (mut world, me, stream) = standing(Script::new().window(0).wait(1000).window(u64::MAX));
+    for words in ["x".repeat(5 << 20), "x".repeat(7 << 19), "word".into()] {
+        let note = ws::Note::Send(Message::Text(&words).to_owned());
+        world.with_app(|_, cx| cx.notify(me, note.into()));
+    }
+    run_for(&mut world, 2000);
+    let heard: Vec<usize> = messages(world.net().sent(stream)).iter().map(String::len).collect();
+    assert_eq!((heard, world.app().reasons()), (vec![7 << 19, 4], vec![]));
+}
+
 /// Sends random messages and checks that each comes back.
 struct Mirror {
     random: Random,

@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// Output that waits above which messages are queued instead, in bytes.
 const WATER: usize = 128 << 10;
+/// The longest message that is sent, unless the options say otherwise: the hard cap of a reactor less what may wait before it.
+const LONGEST: usize = 7 << 19;
 
 /// Where to connect, and how.
 #[derive(Clone, Debug)]
@@ -39,6 +41,11 @@ pub struct Options {
     pub retry: Retry,
     /// What may wait while away, or while the server takes too slowly.
     pub queue: Bounds,
+    /// The longest message that is sent, in bytes. One that does not fit into the reactor's
+    /// [`hard_cap`](crate::reactor::Settings::hard_cap) together with what may wait before it
+    /// ([`high_water`](crate::reactor::Settings::high_water)) ends the client if the server does not take it at once: who sends longer
+    /// ones raises both. Default 3.5 MiB.
+    pub longest: usize,
     /// What is lost when the queue is full; [`Slow::Close`] and [`Slow::DropNewest`]: the new message, and
     /// [`Link::send`] says so. Default [`Slow::DropNewest`].
     pub full: Slow,
@@ -53,6 +60,7 @@ impl Options {
             idle_timeout: Duration::from_secs(300),
             retry: Retry::default(),
             queue: Bounds::default(),
+            longest: LONGEST,
             full: Slow::DropNewest,
         }
     }
@@ -99,6 +107,7 @@ pub struct Link<'a> {
     host: &'a mut dyn Host,
     slow: Slow,
     bounds: Bounds,
+    longest: usize,
     wish: bool,
 }
 
@@ -113,8 +122,13 @@ impl Link<'_> {
         self.open
     }
 
-    /// Sends these bytes, or queues them, whole. False if they were not taken: the queue is full.
+    /// Sends these bytes, or queues them, whole. False if they were not taken: the queue is full, or they are more than
+    /// [`Options::longest`].
     pub fn send(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > self.longest {
+            self.outgoing.lost += 1;
+            return false;
+        }
         let waits = !self.outgoing.queue.is_empty() || self.backlog + self.cork.memory() >= WATER;
         if self.open && !waits {
             self.cork.bytes_mut().extend_from_slice(bytes);
@@ -128,7 +142,7 @@ impl Link<'_> {
         self.outgoing.queue.len()
     }
 
-    /// Messages that the queue has lost since the client began.
+    /// Messages that were not taken, or that the queue has lost, since the client began.
     pub fn lost(&self) -> u64 {
         self.outgoing.lost
     }
@@ -250,9 +264,10 @@ impl Client {
         let Inner { handler, outgoing, options, .. } = &mut *self.0;
         if let Some(handler) = handler {
             contain(&mut Cork::default(), "its client has ended", |cork| {
-                let (slow, bounds) = (options.full, options.queue);
+                let (slow, bounds, longest) = (options.full, options.queue, options.longest);
                 let (open, backlog, wish) = (false, 0, false);
-                let mut link = Link { token, open, backlog, outgoing, cork, host, slow, bounds, wish };
+                let mut link =
+                    Link { token, open, backlog, outgoing, cork, host, slow, bounds, longest, wish };
                 handler.change(Change::Ended(reason), &mut link);
             });
         }
@@ -348,9 +363,10 @@ impl Inner {
         let backlog = backlog.saturating_sub(cork.memory());
         let told = handler.as_deref_mut().and_then(|handler| {
             contain(cork, "its client ends", |cork| {
-                let (slow, bounds) = (options.full, options.queue);
+                let (slow, bounds, longest) = (options.full, options.queue, options.longest);
                 let (open, wish) = (away.is_none(), false);
-                let mut link = Link { token, open, backlog, outgoing, cork, host, slow, bounds, wish };
+                let mut link =
+                    Link { token, open, backlog, outgoing, cork, host, slow, bounds, longest, wish };
                 call(handler, &mut link);
                 link.wish
             })

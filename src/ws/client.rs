@@ -164,6 +164,7 @@ impl Client {
                     codecs: &mut hub.shared.codecs,
                     slow: options.full,
                     bounds: options.queue,
+                    longest: options.longest,
                     wish: None,
                 };
                 handler.change(Change::Ended(reason), &mut link);

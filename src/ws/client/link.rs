@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Output that waits above which messages are queued instead, in bytes.
 const WATER: usize = 128 << 10;
+/// The longest message that is sent, unless the options say otherwise: the hard cap of a reactor less what may wait before it.
+const LONGEST: usize = 7 << 19;
 
 /// Where to connect, and how.
 #[derive(Clone, Debug)]
@@ -41,6 +43,11 @@ pub struct Options {
     pub retry: Retry,
     /// What may wait while away, or while the server takes too slowly.
     pub queue: Bounds,
+    /// The longest message that is sent, in bytes. One that does not fit into the reactor's
+    /// [`hard_cap`](crate::reactor::Settings::hard_cap) together with what may wait before it
+    /// ([`high_water`](crate::reactor::Settings::high_water)) ends the client if the server does not take it at once: who sends longer
+    /// ones raises both. Default 3.5 MiB.
+    pub longest: usize,
     /// What is lost when the queue is full; [`Slow::Close`] and [`Slow::DropNewest`]: the new message, and
     /// [`Link::send`] says so. Default [`Slow::DropNewest`].
     pub full: Slow,
@@ -64,6 +71,7 @@ impl Options {
             connect_timeout: Duration::from_secs(10),
             retry: Retry::default(),
             queue: Bounds::default(),
+            longest: LONGEST,
             full: Slow::DropNewest,
         }
     }
@@ -113,6 +121,7 @@ pub struct Link<'a> {
     pub(super) codecs: &'a mut Codecs,
     pub(super) slow: Slow,
     pub(super) bounds: Bounds,
+    pub(super) longest: usize,
     pub(super) wish: Option<(Code, Box<str>)>,
 }
 
@@ -127,10 +136,12 @@ impl Link<'_> {
         self.open
     }
 
-    /// Sends a message, or queues it. False if it was not taken: the queue is full. A message longer than the reactor's
-    /// [`hard_cap`](crate::reactor::Settings::hard_cap) (4 MiB) ends the connection, if the server does not take it at once: who sends
-    /// longer ones raises it.
+    /// Sends a message, or queues it. False if it was not taken: the queue is full, or it is longer than [`Options::longest`].
     pub fn send(&mut self, message: Message<'_>) -> bool {
+        if message.bytes().len() > self.longest {
+            self.outgoing.lost += 1;
+            return false;
+        }
         let waits = !self.outgoing.queue.is_empty() || self.backlog + self.cork.memory() >= WATER;
         if self.open && !waits {
             self.emit(message);
@@ -144,7 +155,7 @@ impl Link<'_> {
         self.outgoing.queue.len()
     }
 
-    /// Messages that the queue has lost since the client began.
+    /// Messages that were not taken, or that the queue has lost, since the client began.
     pub fn lost(&self) -> u64 {
         self.outgoing.lost
     }
@@ -224,6 +235,7 @@ pub(super) fn with_link<A: App>(
             codecs,
             slow: options.full,
             bounds: options.queue,
+            longest: options.longest,
             wish: None,
         };
         call(program, &mut link);
