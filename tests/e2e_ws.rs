@@ -351,16 +351,7 @@ fn a_client_has_its_share_of_connections_back_when_they_end_whatever_they_spoke(
 #[test]
 fn a_megabyte_that_inflates_to_a_gigabyte_is_closed_with_1009() {
     let server = Server::start(&config(), None).unwrap();
-    let mut stream = dial(tcp_at(&server, 0));
-    let offer = HANDSHAKE.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
-    stream.write_all(offer.as_bytes()).unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    assert!(String::from_utf8_lossy(&head).contains("permessage-deflate"));
+    let mut stream = deflating(tcp_at(&server, 0), "/echo");
     let bomb = bomb(1 << 30);
     assert!(bomb.len() < 1_100_000, "{}", bomb.len());
     let mut frame = vec![0xc2, 0xff];
@@ -374,15 +365,66 @@ fn a_megabyte_that_inflates_to_a_gigabyte_is_closed_with_1009() {
     end(server);
 }
 
+/// A connection that has agreed on permessage-deflate, without anything that would inflate for it.
+fn deflating(at: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = dial(at);
+    let offer = HANDSHAKE
+        .replace("/echo", path)
+        .replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    stream.write_all(offer.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(String::from_utf8_lossy(&head).contains("permessage-deflate"));
+    stream
+}
+
+/// So many zeros, deflated to a block of its own.
+fn block(len: usize) -> Vec<u8> {
+    let mut block = Vec::with_capacity(4096);
+    let mut deflate = Compress::new(Compression::best(), false);
+    deflate.compress_vec(&vec![0; len], &mut block, FlushCompress::Full).unwrap();
+    assert!(block.ends_with(&[0, 0, 0xff, 0xff]));
+    block
+}
+
 /// So many zeros, deflated, without the tail that RFC 7692, 7.2.1 takes away: one block, again and again.
 fn bomb(len: usize) -> Vec<u8> {
-    let (mut deflate, zeros) = (Compress::new(Compression::best(), false), vec![0; 1 << 20]);
-    let mut block = Vec::with_capacity(4096);
-    deflate.compress_vec(&zeros, &mut block, FlushCompress::Full).unwrap();
-    let mut out = block.repeat(len / zeros.len());
-    assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
+    let piece = len.min(1 << 20);
+    let mut out = block(piece).repeat(len / piece);
     out.truncate(out.len() - 4);
     out
+}
+
+#[test]
+fn two_kilobytes_of_one_client_do_not_end_those_in_its_room_who_read_all_the_time() {
+    let mut config = config();
+    config.routes = [Route::new(path("room"), Action::Websocket(Websocket::new(WebsocketKind::Room)))].into();
+    let server = Server::start(&config, None).unwrap();
+    let at = tcp_at(&server, 0);
+    let members: Vec<_> = (0..5)
+        .map(|_| {
+            let mut member = enter(at, "/room");
+            std::thread::spawn(move || (0..10).map(|_| hear(&mut member).len()).collect::<Vec<_>>())
+        })
+        .collect();
+    let mut stream = deflating(at, "/room");
+    let mut said = Vec::new();
+    for _ in 0..10 {
+        let payload = bomb(100_000);
+        assert!(payload.len() < 126);
+        said.extend_from_slice(&[0xc1, 0x80 | payload.len() as u8, 0, 0, 0, 0]);
+        said.extend_from_slice(&payload);
+    }
+    assert!(said.len() < 2048, "{} bytes", said.len());
+    stream.write_all(&said).unwrap();
+    for member in members {
+        assert_eq!(member.join().unwrap(), [100_000; 10]);
+    }
+    end(server);
 }
 
 #[test]
