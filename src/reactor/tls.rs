@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// Most plaintext of one record (RFC 8446, section 5.1).
 pub(super) const RECORD: usize = 16 << 10;
 /// Most plaintext sealed ahead of the socket: three full records, which with their overhead fit the largest buffer.
-pub(super) const CHUNK: usize = 3 * RECORD;
+const CHUNK: usize = 3 * RECORD;
 /// Most that a record's header, nonce, kind and tag take.
 const PER_RECORD: usize = 32;
 /// Room for a change of keys before them, or for an alert.
