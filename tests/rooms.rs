@@ -122,7 +122,7 @@ fn a_burst_is_held_against_a_member_that_does_not_take_it_only_when_more_is_said
         // 256 KiB begin to leave, the rest waits.
         let say = |world: &mut World, count: usize| {
             world.net_mut().go_on(speaker, Script::new().send(kilobytes(count)));
-            run_for(world, 10);
+            run_for(world, 110);
         };
         say(&mut world, 250);
         say(&mut world, 250);
@@ -149,7 +149,7 @@ fn a_burst_is_held_against_a_member_that_does_not_take_it_only_when_more_is_said
 }
 
 #[test]
-fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_turn() {
+fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_burst() {
     let (mut world, listener) = serving(Options { slow: Slow::DropNewest, ..Options::default() });
     let deaf = world.net_mut().arrive(listener, opened("/r").window(0));
     run_for(&mut world, 10);
@@ -159,7 +159,7 @@ fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_turn() {
     let long = text(&"x".repeat(300_000));
     for _ in 0..50 {
         world.net_mut().go_on(speaker, Script::new().send([&text("short")[..], &long].concat()));
-        run_for(&mut world, 10);
+        run_for(&mut world, 110);
     }
     let Some(Talk::Ws(connection)) = world.session(token) else { panic!("{:?}", world.app().reasons()) };
     assert!(connection.shared() <= (256 << 10) + 400_000, "{} bytes", connection.shared());
@@ -168,6 +168,30 @@ fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_turn() {
     run_for(&mut world, 100);
     let heard = messages(world.net().sent(deaf));
     assert_eq!(heard.iter().filter(|words| *words == "short").count(), 50);
+}
+
+#[test]
+fn who_takes_a_burst_of_several_turns_soon_loses_nothing_of_it() {
+    for slow in [Slow::Close, Slow::DropOldest, Slow::DropNewest, Slow::Latest] {
+        for (pause, whole) in [(8, true), (30, false)] {
+            let (mut world, listener) = serving(Options { slow, ..Options::default() });
+            let ear = world.net_mut().arrive(listener, opened("/r").window(0));
+            let speaker = world.net_mut().arrive(listener, opened("/r"));
+            run_for(&mut world, 10);
+            for _ in 0..10 {
+                world.net_mut().go_on(speaker, Script::new().send(kilobytes(300)));
+                run_for(&mut world, pause);
+            }
+            world.net_mut().go_on(ear, Script::new().window(u64::MAX));
+            run_for(&mut world, 1000);
+            let heard = messages(world.net().sent(ear)).len();
+            assert_eq!(
+                heard == 3000 && world.app().reasons().is_empty(),
+                whole,
+                "{slow:?}, {pause} ms: {heard}"
+            );
+        }
+    }
 }
 
 /// One of two workers, with a route of rooms.

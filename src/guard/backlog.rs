@@ -3,7 +3,8 @@
 //! 1. What a member cannot take yet waits in its own [`Backlog`]; what is lost is lost from there, never from an outbox that has
 //!    begun to leave: a peer never sees half a message.
 //! 2. Of a member who kept up nobody knows yet how fast it is: what comes in the turn in which it first cannot take all waits however
-//!    much it is, and is lost or held against it only by what comes after. That is bounded in bytes and messages.
+//!    much it is, and so does, up to [`BURST`], what comes soon after. It is lost or held against the member only by what comes later,
+//!    which is bounded in bytes and messages.
 //! 3. The bytes are shared by all members. Where less than half of a batch waits for a member, it has a copy of that: so a backlog keeps
 //!    alive at most twice its bound, the rest of one batch, and what came in one turn.
 //! 4. A member who keeps up owns no backlog: 8 bytes, empty.
@@ -14,7 +15,10 @@ use crate::reactor::{App, Cx, Millis, Part, Pressure};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// For so long after something first had to wait, and up to so many bytes that wait, a member is given the time to take it.
+const BURST: (Duration, usize) = (Duration::from_millis(100), 4 << 20);
 /// Up to this many bytes are copied: cheaper than a shared piece, and many of them fill one packet.
 const COPIED: usize = 1024;
 /// So many of the messages that wait are looked at to tell what all of them take.
@@ -154,6 +158,13 @@ impl Waiting {
         self.queue.newest_mut(count).for_each(|(bytes, _)| *bytes = copy.clone());
     }
 
+    /// A batch belongs to the burst: it has come in the same turn (or millisecond), or soon after, and behind nothing else.
+    fn is_of_burst(&self, batch: &Batch, now: Millis) -> bool {
+        let waits: usize = self.burst.iter().map(|rest| rest.bytes.len() - rest.place.begin).sum();
+        let soon = now < self.since.after(BURST.0) && waits + batch.len() <= BURST.1;
+        now == self.since || soon && self.queue.is_empty()
+    }
+
     fn drop_burst(&mut self) -> u32 {
         let me = self.me;
         self.burst.drain(..).map(|rest| rest.messages(me) as u32).sum()
@@ -181,7 +192,7 @@ impl Waiting {
 
 impl Backlog {
     /// Sends a batch to the connection that is being run, which is `me`, as far as it can take it. What it cannot take waits. If
-    /// something waits since an earlier turn, it waits within these bounds, or is lost by this policy.
+    /// something has waited for a while, it waits within these bounds, or is lost by this policy.
     pub fn deliver<A: App>(
         &mut self,
         batch: &Batch,
@@ -193,10 +204,9 @@ impl Backlog {
             self.0 = offer(batch, me, cx).map(|rest| Box::new(Waiting::new(rest, me, cx.now())));
             return Delivery::Taken(0);
         };
-        if waiting.since != cx.now() {
+        if !waiting.is_of_burst(batch, cx.now()) {
             return waiting.add(batch, slow, bounds);
         }
-        // The same turn, or one in the same millisecond: it has had no time to show how fast it is.
         waiting.burst.extend(Rest::of(batch, Place::default(), me));
         Delivery::Taken(0)
     }
