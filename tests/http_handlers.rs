@@ -341,25 +341,6 @@ fn http_1_0_keeps_alive_if_asked_and_closes_if_not() {
 }
 
 #[test]
-fn a_later_minor_version_is_answered_as_http_1_1() {
-    let ask = |version: &str| format!("GET / HTTP/{version}\r\nhost: a\r\n\r\n");
-    for version in ["1.2", "1.9"] {
-        // Whole, and in pieces.
-        for script in
-            [Script::new().send(ask(version).repeat(2)), Script::new().dribble(ask(version).repeat(2), 1)]
-        {
-            let (reactor, id) = one(site(), script.fin());
-            assert_eq!(brief(&reactor, id), [is(200, "ok"), is(200, "ok")], "{version}");
-            assert!(seen(&reactor, id)[0].head.starts_with("http/1.1 200"), "{version}");
-        }
-    }
-    for version in ["0.9", "2.0", "3.0"] {
-        let (reactor, id) = one(site(), Script::new().send(ask(version)).await_fin().fin());
-        assert_eq!(summary(&reactor, id), "505", "{version}");
-    }
-}
-
-#[test]
 fn connection_close_is_heard_and_nothing_after_it_is_answered() {
     let all = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n{}", get("/"));
     let (reactor, id) = one(site(), Script::new().send(all).await_fin().fin());

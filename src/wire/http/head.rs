@@ -20,7 +20,7 @@ use crate::wire::limits::Limits;
 pub enum Version {
     /// HTTP/1.0
     Http10,
-    /// HTTP/1.1, and what a request calls HTTP/1.2 to 1.9 (RFC 9110, 2.5)
+    /// HTTP/1.1
     Http11,
 }
 
@@ -185,7 +185,6 @@ pub fn parse_whole<'b>(buf: &'b [u8], limits: &Limits) -> Option<(Head<'b>, usiz
     let (version, lines) = match line {
         [b'1', b'\r', b'\n', lines @ ..] => (Version::Http11, lines),
         [b'0', b'\r', b'\n', lines @ ..] => (Version::Http10, lines),
-        [b'2'..=b'9', b'\r', b'\n', lines @ ..] => (Version::Http11, lines),
         _ => return None,
     };
     let mut facts = Facts::new(version);

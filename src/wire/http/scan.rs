@@ -171,8 +171,7 @@ impl Scan {
             (7, b'0'..=b'9') => {
                 let version = match (buf[at - 2], b) {
                     (b'1', b'0') => Version::Http10,
-                    // A later minor version is taken for the last that is known (RFC 9110, 2.5).
-                    (b'1', _) => Version::Http11,
+                    (b'1', b'1') => Version::Http11,
                     _ => return Err(Reject::UnsupportedVersion),
                 };
                 self.facts = Facts::new(version);
