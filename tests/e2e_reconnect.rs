@@ -196,12 +196,12 @@ fn judge(told: &[Told]) {
                 assert!((most / 2..=most).contains(wait), "attempt {tried}: {wait:?}");
                 tried += 1;
             }
-            [Told::Waiting(_), Told::Connecting] | [Told::Closing, Told::Ended(Reason::WsClosed)] => {}
+            [Told::Waiting(_), Told::Connecting] | [Told::Closing, Told::Ended(Reason::Kicked)] => {}
             other => panic!("{other:?}"),
         }
     }
     let count = |kind: fn(&Told) -> bool| changes.iter().filter(|told| kind(told)).count();
     assert_eq!(count(|told| *told == Told::Open), 21);
     assert!(count(|told| matches!(told, Told::Lost(_))) >= 50);
-    assert_eq!(changes.last(), Some(&&Told::Ended(Reason::WsClosed)));
+    assert_eq!(changes.last(), Some(&&Told::Ended(Reason::Kicked)));
 }
