@@ -143,6 +143,13 @@ pub struct Sent {
     pub route: RouteId,
 }
 
+impl Sent {
+    /// Bytes of the body of an answer that is whole: as many as were made, or, where it was at hand, as were announced.
+    pub(super) fn body(&self) -> u64 {
+        if self.body_bytes > 0 { self.body_bytes } else { self.announced.unwrap_or(0) }
+    }
+}
+
 /// What the answer depends on besides the handler: the request it is for, and the place.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {

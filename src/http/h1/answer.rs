@@ -192,7 +192,8 @@ impl Connection {
             false => std::mem::take(&mut exchange.head),
         };
         exchange.reset();
-        let sent = Sent { route: sent.route.or(asked.route), ..*sent };
+        let sent =
+            Sent { route: sent.route.or(asked.route), body_bytes: sent.body(), announced: None, ..*sent };
         *exchange = Exchange {
             head,
             sent,
@@ -384,7 +385,7 @@ impl Connection {
         if self.exchange.is_some() {
             let unsent = on.cx.unsent();
             let _ = self.with_kept(on, |me, asked, sent, on| {
-                let body_bytes = me.body_bytes(&sent).saturating_sub(unsent);
+                let body_bytes = sent.body_bytes.saturating_sub(unsent);
                 me.report(asked, &Sent { announced: None, body_bytes, ..sent }, Some(reason), on);
                 Next::Wait
             });
@@ -406,29 +407,13 @@ impl Connection {
             head: head.as_ref(),
             status: sent.status,
             bytes_in: *received,
-            bytes_out: self.body_bytes(sent).saturating_sub(end.unsent),
+            bytes_out: sent.body_bytes.saturating_sub(end.unsent),
             duration_ms: now.0.saturating_sub(began.0),
             unix_seconds: site.clock.unix_seconds(),
             closing: Some(end.reason),
         };
         app.on_exchange(&done);
         app.site().keep_exchange(exchange);
-    }
-
-    /// How much body there is of an answer that is cut: all of one that is only to be taken, else what was made so far. What was only
-    /// announced was not sent.
-    fn body_bytes(&self, sent: &Sent) -> u64 {
-        match self.state {
-            State::Sending if sent.body_bytes == 0 => sent.announced.unwrap_or(0),
-            State::Fresh
-            | State::Idle
-            | State::Head
-            | State::Body
-            | State::Upload
-            | State::Late
-            | State::Stream
-            | State::Sending => sent.body_bytes,
-        }
     }
 
     #[inline]
@@ -447,7 +432,7 @@ impl Connection {
             head: asked.head,
             status: sent.status,
             bytes_in: asked.bytes_in,
-            bytes_out: if sent.body_bytes > 0 { sent.body_bytes } else { sent.announced.unwrap_or(0) },
+            bytes_out: sent.body(),
             duration_ms: on.cx.now().0.saturating_sub(asked.began.0),
             unix_seconds: on.app.site().clock.unix_seconds(),
             closing,
