@@ -186,7 +186,7 @@ fn many_lines_from_another_worker_cost_one_note_a_member_and_turn() {
     assert_eq!(one.app().tcp_out.len(), 1000);
     let before = busy.counters().notes;
     for remote in std::mem::take(&mut one.app_mut().tcp_out) {
-        busy.with_app(|app, cx| app.tcp.on_remote(&remote, cx));
+        busy.app_mut().tcp.on_remote(&remote);
     }
     // What is said here meanwhile goes with it.
     busy.net_mut().go_on(ears[0], Script::new().send("here\n"));
@@ -207,7 +207,7 @@ fn what_was_said_on_another_worker_is_heard_here() {
     run_for(&mut a, 10);
     run_for(&mut b, 10);
     for remote in std::mem::take(&mut a.app_mut().tcp_out) {
-        b.with_app(|app, cx| app.tcp.on_remote(&remote, cx));
+        b.app_mut().tcp.on_remote(&remote);
     }
     run_for(&mut b, 10);
     assert_eq!((sent(&b, here), b.app().tcp_out.len()), ("over there\n".into(), 0));

@@ -14,10 +14,7 @@ const WAITING: u64 = 3;
 /// Raises the limit as far as it goes, if it is too low for all connections. What is to be said if that is not far enough.
 pub(super) fn provide(config: &Config) -> Option<String> {
     let connections = config.server.max_connections as u64;
-    let workers = match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-        n => n,
-    };
+    let workers = config.server.worker_count();
     let listeners = (config.http_listeners().len() + config.tcp.len()) as u64;
     let wanted = connections + OTHERS + workers as u64 * (WAITING + listeners);
     let too_low = || getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted);

@@ -27,4 +27,4 @@ pub use contain::contain;
 pub use fanout::{Arrivals, Batch, Gather, Member, Spares};
 pub use gate::{Flights, Gate, Refused};
 pub use memory::{Budget, Pressure, Share};
-pub use queue::{Bounds, Pushed, Queue, Slow};
+pub use queue::{Bounds, LONGEST, Pushed, Queue, Slow, WATER};

@@ -31,6 +31,12 @@ impl Default for Bounds {
     }
 }
 
+/// Output of a client that waits above which its messages are queued instead, in bytes.
+pub const WATER: usize = 128 << 10;
+/// The longest message that a client sends, unless its options say otherwise: the hard cap of a reactor less half a MiB, twice the high
+/// water that may wait before it.
+pub const LONGEST: usize = (4 << 20) - (512 << 10);
+
 /// What came of a push.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

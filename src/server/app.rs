@@ -293,7 +293,7 @@ impl App for Worker {
             Message::Reload(order) => self.orders.push(*order),
             Message::Peers(handles) => self.peers.meet(handles),
             Message::Rooms(from, words) => self.ws.on_remote(from, words, cx),
-            Message::Lines(remote) => self.tcp.on_remote(&remote, cx),
+            Message::Lines(remote) => self.tcp.on_remote(&remote),
         }
     }
 

@@ -181,10 +181,7 @@ impl Server {
         };
         let at = |(spot, socket): &(Spot, OsListener)| Ok((spot.clone(), address(socket)?));
         let addresses = listeners.iter().map(at).collect::<io::Result<_>>();
-        let count = match config.server.workers {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-            n => n,
-        };
+        let count = config.server.worker_count();
         let mut server = Server {
             handles: Vec::new(),
             workers: Workers::with_stack(STACK),

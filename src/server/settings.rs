@@ -117,6 +117,16 @@ pub struct Server {
     pub admin_socket: Option<PathBuf>,
 }
 
+impl Server {
+    /// How many workers there are: as many as are said, or one per core.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        }
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Server {

@@ -15,18 +15,13 @@
 
 use super::fault::{Away, AwayVerdict, away_verdict};
 use super::hub::{Note, Service};
-use crate::guard::{Backoff, Bounds, Pushed, Queue, Retry, Slow, contain};
+use crate::guard::{Backoff, Bounds, LONGEST, Pushed, Queue, Retry, Slow, WATER, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{
     App, Close, CloseHow, Cx, Event, Hit, Host, Input, Millis, Pressure, Step, Target, Timer, Token,
 };
 use std::time::Duration;
-
-/// Output that waits above which messages are queued instead, in bytes.
-const WATER: usize = 128 << 10;
-/// The longest message that is sent, unless the options say otherwise: the hard cap of a reactor less what may wait before it.
-const LONGEST: usize = 7 << 19;
 
 /// Where to connect, and how.
 #[derive(Clone, Debug)]

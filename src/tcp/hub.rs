@@ -335,7 +335,7 @@ impl Hub {
     }
 
     /// Something was published on another worker. It goes out with the next [`flush`](Self::flush).
-    pub fn on_remote<A: Service>(&mut self, remote: &Remote, _: &mut AppCx<'_, A>) {
+    pub fn on_remote(&mut self, remote: &Remote) {
         if let Some(entry) = self.services.get_mut(remote.service.0 as usize) {
             entry.crowd.arrived.push(remote.batch.clone());
         }

@@ -36,7 +36,7 @@ pub struct Options {
     pub limits: Limits,
     /// What happens to a member who reads too slowly. Default: closed.
     pub slow: Slow,
-    /// What may wait for one member, besides what came in the turn in which it first could not take all.
+    /// What may wait for one member, besides what came in a burst, within 100 ms of when it first could not take all.
     pub bounds: Bounds,
     /// Messages a second that one connection may send, and that many at once; over it nothing more is read for a while, at most 10 s.
     /// 0: any number. Default 0.

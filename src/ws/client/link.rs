@@ -3,18 +3,13 @@
 use super::super::handler::{Message, Owned};
 use super::super::pace::Pace;
 use super::super::talk::{Codecs, Sender, Talk};
-use crate::guard::{Bounds, Pushed, Queue, Retry, Slow, contain};
+use crate::guard::{Bounds, LONGEST, Pushed, Queue, Retry, Slow, WATER, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
 use crate::reactor::{App, Cx, Host, Target, Token};
 use crate::wire::ws::extension::DeflateOffer;
 use crate::wire::ws::{Code, Deflater, Limits};
 use std::time::Duration;
-
-/// Output that waits above which messages are queued instead, in bytes.
-const WATER: usize = 128 << 10;
-/// The longest message that is sent, unless the options say otherwise: the hard cap of a reactor less what may wait before it.
-const LONGEST: usize = 7 << 19;
 
 /// Where to connect, and how.
 #[derive(Clone, Debug)]
