@@ -65,6 +65,17 @@ fn connect(at: SocketAddr) -> TcpStream {
     stream
 }
 
+/// A request whose body of 10 bytes is awaited.
+fn begin_upload(at: SocketAddr) -> TcpStream {
+    let mut stream = connect(at);
+    let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head).unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const LAST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 
@@ -184,13 +195,7 @@ fn sigterm_under_load_loses_no_request_that_was_being_answered() {
         })
         .collect();
     // One request is in the middle of its body when the signal comes.
-    let mut upload = connect(at);
-    upload
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n")
-        .unwrap();
-    let mut go_on = [0; 25];
-    upload.read_exact(&mut go_on).unwrap();
-    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut upload = begin_upload(at);
     upload.write_all(b"12345").unwrap();
     ready.wait();
     draining.store(true, Ordering::SeqCst);
@@ -215,13 +220,8 @@ fn sigterm_under_load_loses_no_request_that_was_being_answered() {
 fn an_order_to_end_that_comes_twice_at_once_is_one_order() {
     // So it comes from `timeout`, which signals its child and then its group.
     let mut server = serve("twice", CONFIG, |command| command);
-    let mut upload = connect(server.at);
-    upload
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n")
-        .unwrap();
-    upload.read_exact(&mut [0; 25]).unwrap();
+    let mut upload = begin_upload(server.at);
     server.program.signal(Signal::TERM);
-    server.program.await_log("draining");
     server.program.signal(Signal::INT);
     server.program.await_log("waiting for");
     upload.write_all(b"1234567890").unwrap();
@@ -235,11 +235,7 @@ fn an_order_to_end_that_comes_twice_at_once_is_one_order() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let mut server = serve("second", CONFIG, |command| command);
-    let mut stuck = connect(server.at);
-    stuck
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n")
-        .unwrap();
-    stuck.read_exact(&mut [0; 25]).unwrap();
+    let mut stuck = begin_upload(server.at);
     server.program.signal(Signal::INT);
     server.program.await_log("draining");
     server.program.await_log("waiting for");
