@@ -117,6 +117,25 @@ fn an_answer_of_8_mib_reaches_a_client_that_takes_it_slowly() {
 }
 
 #[test]
+fn what_a_large_answer_holds_ends_with_it_whoever_else_has_its_bytes_meanwhile() {
+    const LEN: usize = 8 << 20;
+    let shared: Arc<[u8]> = vec![b'x'; LEN].into();
+    let own = shared.clone();
+    let large = f(move |_, reply| reply.start(200).shared(&own, 0..LEN));
+    let (mut reactor, listener) = serving(with("/large", large));
+    let script = Script::new().window(64 << 10).send(get("/large")).wait(100).window(u64::MAX);
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 50);
+    assert!(reactor.with_app(|_, cx| cx.sessions_hold()) > LEN / 4);
+    // As other workers do that send the same.
+    let others = vec![shared; 8];
+    run_for(&mut reactor, 1000);
+    assert!(seen(&reactor, id)[0].whole);
+    assert_eq!(reactor.with_app(|_, cx| cx.sessions_hold()), 0);
+    drop(others);
+}
+
+#[test]
 fn a_closure_answers_and_sees_the_request() {
     let site = with(
         "/hello/{name}",

@@ -89,6 +89,8 @@ pub(super) struct Exchange {
     pub terms: Terms,
     pub sent: Sent,
     pub producer: Option<Box<dyn Body>>,
+    /// Bytes of memory that the producer held when it was last asked.
+    pub made: usize,
     /// Bytes that the producer still owes, if it announced a length.
     pub owed: Option<u64>,
     pub began: Millis,
@@ -119,6 +121,7 @@ impl Default for Exchange {
             },
             sent: Sent::default(),
             producer: None,
+            made: 0,
             owed: None,
             began: Millis(0),
             ending: None,

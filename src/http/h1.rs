@@ -125,8 +125,7 @@ impl Connection {
 
     /// Bytes of memory that it holds for a request or an answer under way.
     pub fn held(&self) -> usize {
-        let made = |exchange: &Exchange| exchange.producer.as_ref().map_or(0, |body| body.held());
-        let held = |exchange: &Exchange| exchange.head.capacity() + exchange.body.capacity() + made(exchange);
+        let held = |exchange: &Exchange| exchange.head.capacity() + exchange.body.capacity() + exchange.made;
         self.exchange.as_deref().map_or(0, |exchange| size_of::<Exchange>() + held(exchange))
     }
 

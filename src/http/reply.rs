@@ -69,7 +69,8 @@ pub trait Body {
     /// enough of what was sent.
     fn more(&mut self, out: &mut Vec<u8>) -> Flow;
 
-    /// Bytes of memory that it keeps for this answer alone: they count as the connection's.
+    /// Bytes of memory that it keeps for this answer alone: they count as the connection's. Asked before the first call of
+    /// [`more`](Self::more) and after each.
     fn held(&self) -> usize {
         0
     }

@@ -3,7 +3,7 @@
 use super::super::exchange::{Exchange, Left, Sink};
 use super::super::fault::State;
 use super::super::pages;
-use super::super::reply::{Flow, Kind, Reply, Responder, Sent, Terms, Upload};
+use super::super::reply::{Body, Flow, Kind, Reply, Responder, Sent, Terms, Upload};
 use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, RouteId, Service};
 use super::{Asked, Connection, Next, On, kept_head};
@@ -117,6 +117,7 @@ impl Connection {
             }
             Kind::Stream(body) => {
                 exchange.owed = sent.announced;
+                exchange.made = held_by(&*body);
                 exchange.producer = Some(body);
                 self.exchange = Some(exchange);
                 self.state = State::Stream;
@@ -255,6 +256,7 @@ impl Connection {
             chunk.clear();
             let flow = catch_unwind(AssertUnwindSafe(|| body.more(chunk))).unwrap_or(Flow::Abort);
             let n = chunk.len() as u64;
+            exchange.made = held_by(&**body);
             exchange.held = (flow == Flow::Wait).then(|| on.cx.now());
             exchange.dry = (flow == Flow::More && n == 0).then(|| exchange.dry.unwrap_or(on.cx.now()));
             exchange.sent.body_bytes += n;
@@ -443,4 +445,10 @@ impl Connection {
     fn asker<A: Service>(&self, on: &On<'_, '_, A>) -> Asker {
         Asker { token: on.cx.me(), peer: on.peer, secure: self.secure, exchange: self.number }
     }
+}
+
+/// What a body holds may depend on others, who share it, and so change at any time: it is asked here, and what it said counts until it is
+/// asked again, so that as much is taken back as was added.
+fn held_by(body: &dyn Body) -> usize {
+    catch_unwind(AssertUnwindSafe(|| body.held())).unwrap_or(0)
 }
