@@ -78,3 +78,35 @@ fn a_file_that_grows_while_it_is_sent_has_the_length_that_was_announced() {
     assert!(seen[0].whole && seen[0].body.len() == LEN);
     assert_eq!(seen[1].status, 200);
 }
+
+/// A client asks so many times in one read; how often it was answered when another, which asked once, was.
+fn answered_before_another(fields: &str, path: impl Fn(usize) -> String) -> usize {
+    const TIMES: usize = 200;
+    let mut net = SimNet::new(1);
+    for n in 0..TIMES {
+        net.files.file(&format!("d/{n}.txt"), vec![b't'; 2000], 1_000_000);
+    }
+    let mut site = site();
+    let options = FilesOptions { listing: true, ..FilesOptions::new("/") };
+    site.route(None, &[], "/files/*", None, Box::new(Files::new(options))).unwrap();
+    let (mut reactor, listener) = serving_in(net, site, Settings::default());
+    let ask = |n| format!("HEAD /files/d/{} HTTP/1.1\r\nhost: a\r\n{fields}\r\n", path(n));
+    let many: String = (0..TIMES).map(ask).collect();
+    let busy = reactor.net_mut().arrive(listener, Script::new().send(many));
+    let other = reactor.net_mut().arrive(listener, Script::new().send("GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
+    while reactor.net().sent(other).is_empty() {
+        reactor.turn(None).unwrap();
+    }
+    let before = reactor.app().tape().exchanges.len() - 1;
+    settle(&mut reactor);
+    assert_eq!(responses(reactor.net().sent(busy), &["HEAD"; TIMES]).len(), TIMES, "all are answered");
+    before
+}
+
+#[test]
+fn answers_that_are_much_work_do_not_keep_others_from_theirs() {
+    assert_eq!(answered_before_another("", |_| String::new()), 1, "a listing");
+    let compressed = answered_before_another("accept-encoding: gzip\r\n", |n| format!("{n}.txt"));
+    assert_eq!(compressed, 1, "compressed for the first time");
+    assert_eq!(answered_before_another("", |_| "0.txt".into()), 200, "all others are answered at once");
+}

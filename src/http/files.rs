@@ -114,15 +114,15 @@ impl Files {
         if bare_root {
             return to_slash(request, reply);
         }
-        let (ms, unix) = (reply.now_ms(), reply.unix_seconds());
-        let mut now = Now { host: reply.host(), ms, unix };
+        let mut now = Now::of(&mut reply);
         let shown = path.split(|b| *b == b'/').all(|name| self.options.shows(name));
         let found =
             if shown { self.shelf.find(&self.options, path, &mut now) } else { Err(OpenError::NotFound) };
         match found {
             Ok(Found::File(plain)) => {
                 let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
-                answer::send(request, reply, &found, b"")
+                let costly = now.costly;
+                answer::send(request, reply.costly(costly), &found, b"")
             }
             Ok(Found::Bare) => to_slash(request, reply),
             Ok(Found::Folder(folder)) if self.options.listing => {
@@ -131,8 +131,8 @@ impl Files {
                     Err(error) => return refuse(request, reply, error),
                 };
                 match Listing::read(&self.options, &root, &folder, path, &mut now) {
-                    Ok(listing) => listing.send(request, reply),
-                    Err(_) => refuse(request, reply, OpenError::Failed),
+                    Ok(listing) => listing.send(request, reply.costly(true)),
+                    Err(_) => refuse(request, reply.costly(true), OpenError::Failed),
                 }
             }
             Ok(Found::Folder(_)) | Err(OpenError::NotFound) => self.fall_back(request, reply),
@@ -148,13 +148,13 @@ impl Files {
         if media_weight(request.head().fields.all("accept"), "text/html") == 0 {
             return refuse(request, reply, OpenError::NotFound);
         }
-        let (ms, unix) = (reply.now_ms(), reply.unix_seconds());
-        let mut now = Now { host: reply.host(), ms, unix };
+        let mut now = Now::of(&mut reply);
         match self.shelf.find(&self.options, fallback.as_bytes(), &mut now) {
             Ok(Found::File(plain)) => {
                 let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
+                let costly = now.costly;
                 // Who does not take HTML gets 404.
-                answer::send(request, reply, &found, b"Vary: Accept\r\n")
+                answer::send(request, reply.costly(costly), &found, b"Vary: Accept\r\n")
             }
             Ok(Found::Bare | Found::Folder(_)) => refuse(request, reply, OpenError::NotFound),
             Err(error) => refuse(request, reply, error),

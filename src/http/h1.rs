@@ -46,6 +46,8 @@ pub enum Outcome {
 enum Next {
     /// Look at the input again.
     Again,
+    /// The same, when others had their turn.
+    Yield,
     /// More has to come first: the deadlines of the state begin anew.
     Wait,
     /// Nothing has changed: the deadlines stand.
@@ -141,6 +143,12 @@ impl Connection {
             };
             match next {
                 Next::Again => {}
+                Next::Yield => {
+                    if !input.is_empty() {
+                        on.cx.show_later();
+                    }
+                    return self.rest(&mut on);
+                }
                 Next::Wait => {
                     // Invariant 1. Without input, reading goes on, so that a reset or an EOF is seen.
                     let busy = matches!(self.state, State::Late | State::Stream | State::Sending);
@@ -176,7 +184,7 @@ impl Connection {
                 on.cx.set_reading(true);
                 return on.hand_over();
             }
-            Next::Again => {
+            Next::Again | Next::Yield => {
                 // The input was held back, or may be: look at it again.
                 on.cx.set_reading(true);
                 on.cx.show_again();

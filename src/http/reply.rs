@@ -142,6 +142,8 @@ pub struct Sent {
     pub announced: Option<u64>,
     /// The route that answered.
     pub route: RouteId,
+    /// It was much work: [`Responder::costly`].
+    pub costly: bool,
 }
 
 impl Sent {
@@ -248,6 +250,13 @@ impl<'a> Responder<'a> {
     /// Closes the connection after this answer.
     pub fn close(mut self) -> Responder<'a> {
         self.terms.keep_alive = false;
+        self
+    }
+
+    /// Whether this answer was much work, in milliseconds: then others have their turn before the connection's next request is looked
+    /// at. A read can hold two thousand requests, and HEAD leaves nothing by which they would be held back.
+    pub fn costly(self, costly: bool) -> Responder<'a> {
+        self.sent.costly = costly;
         self
     }
 

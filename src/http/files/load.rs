@@ -3,7 +3,7 @@
 //! An entry is compared with the disk (one `stat`) when it is asked for and a second has gone by since that was last done. It is
 //! good if kind, length, time and inode are the same.
 
-use super::super::mime;
+use super::super::{Responder, mime};
 use super::FilesOptions;
 use super::cache::{Cache, Known};
 use super::representation::{Coding, Content, Representation, Source};
@@ -32,6 +32,15 @@ pub(super) struct Now<'h> {
     pub host: &'h mut dyn Host,
     pub ms: u64,
     pub unix: u64,
+    /// Something was compressed for it.
+    pub costly: bool,
+}
+
+impl<'h> Now<'h> {
+    pub fn of(reply: &'h mut Responder<'_>) -> Now<'h> {
+        let (ms, unix) = (reply.now_ms(), reply.unix_seconds());
+        Now { host: reply.host(), ms, unix, costly: false }
+    }
 }
 
 /// The disk below a root, and what is remembered of it.
@@ -259,6 +268,7 @@ impl Shelf {
             Content::Memory(bytes) => bytes.clone(),
             Content::Open(file) => read_whole(now.host, file, of.len)?,
         };
+        now.costly = true;
         let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 2), Compression::new(6));
         let packed = encoder.write_all(&plain).and_then(|()| encoder.finish()).ok()?;
         if packed.len() >= plain.len() {

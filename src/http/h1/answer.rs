@@ -174,7 +174,7 @@ impl Connection {
             return Next::close(Close::Graceful, reason);
         }
         self.state = State::Idle;
-        Next::Again
+        if sent.costly { Next::Yield } else { Next::Again }
     }
 
     /// Much of an answer waits: its exchange is over, and reported, when the peer has taken that, or will not. `ending`: why the
