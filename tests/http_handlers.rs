@@ -9,12 +9,13 @@ use evenkeel::http::{
 use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimId, SimNet};
 use evenkeel::reactor::{
-    Admit, App, AppCx, Close, CloseHow, Cx, End, EventOf, Input, ListenerId, Part, Peer, Reactor, Session,
-    Settings, Step, StepOf, Turn,
+    Admit, App, AppCx, Close, CloseHow, Cx, End, EventOf, Handle, Input, ListenerId, Part, Peer, Reactor,
+    Session, Settings, Step, StepOf, Turn,
 };
 use evenkeel::wire::limits::Limits;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 use support::http::{
     self, Count, Seen, Serving, Streaming, options, responses, serving, serving_with, site, tickets,
@@ -1234,4 +1235,32 @@ fn handlers_look_after_themselves_and_one_that_panics_does_not_keep_the_others_f
         server.reactor_mut().turn(Some(Duration::ZERO)).unwrap();
     }
     assert_eq!(count.load(Ordering::Relaxed), 2, "not in each turn");
+}
+
+#[test]
+fn handlers_look_after_themselves_also_while_nobody_is_connected() {
+    struct Tidy(Arc<OnceLock<Handle<Late>>>, mpsc::Sender<()>);
+    impl Handler for Tidy {
+        fn handle(&mut self, _: &Request<'_>, reply: Responder<'_>) -> Reply {
+            reply.start(200).body(b"ok")
+        }
+
+        fn idle(&mut self, _: u64) {
+            if self.1.send(()).is_err() {
+                self.0.get().unwrap().stop();
+            }
+        }
+    }
+    let (send, looked) = mpsc::channel();
+    let serving = thread::spawn(move || {
+        let handle = Arc::new(OnceLock::new());
+        let server = Server::new(with("/a", Tidy(handle.clone(), send))).unwrap();
+        assert!(handle.set(server.handle()).is_ok());
+        server.run()
+    });
+    for _ in 0..2 {
+        looked.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+    drop(looked);
+    serving.join().unwrap().unwrap();
 }

@@ -21,7 +21,7 @@ use super::{Connection, Late, Outcome, Service, Site};
 use crate::observe::Reason;
 use crate::reactor::{
     Admit, App, AppCx, Close, Cx, End, EventOf, Handle, Input, ListenerId, Millis, OsListener, OsNet, Peer,
-    Reactor, Session, Settings, Step, StepOf,
+    Reactor, Session, Settings, Step, StepOf, Turn,
 };
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -73,10 +73,12 @@ impl Server {
 
     /// Serves until it was drained or stopped.
     pub fn run(mut self) -> io::Result<()> {
-        self.reactor.run()
+        while self.reactor.turn(Some(IDLE))? != Turn::Finished {}
+        Ok(())
     }
 
-    /// The reactor, to take its turns by hand or to nest it in another loop.
+    /// The reactor, to take its turns by hand or to nest it in another loop. [`Handler::idle`](super::Handler::idle) is called in
+    /// turns only: one a second lets go of files that nobody asks for.
     pub fn reactor_mut(&mut self) -> &mut Reactor<Alone, OsNet> {
         &mut self.reactor
     }
@@ -108,7 +110,6 @@ impl App for Alone {
         session.0.ended(&end, cx.now(), self);
     }
 
-    /// Where nothing happens, no turn is made for this: the last connection's timers bring one.
     fn on_turn(&mut self, cx: &mut AppCx<'_, Self>) {
         if self.idle_at <= cx.now() {
             self.idle_at = cx.now().after(IDLE);
