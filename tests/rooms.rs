@@ -171,6 +171,33 @@ fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_burst() {
 }
 
 #[test]
+fn short_messages_that_wait_in_a_burst_are_weighed_with_what_belongs_to_each_and_bounded_with_it() {
+    let (mut world, listener) = serving(Options { slow: Slow::DropNewest, ..Options::default() });
+    let deaf = world.net_mut().arrive(listener, opened("/r").window(0));
+    run_for(&mut world, 10);
+    let token = world.app().ws.rooms().members("/r").next().unwrap();
+    let speaker = world.net_mut().arrive(listener, opened("/r"));
+    run_for(&mut world, 10);
+    // 256 KiB begin to leave, the rest waits.
+    world.net_mut().go_on(speaker, Script::new().send(kilobytes(300)));
+    let mut said = 300;
+    for _ in 0..9 {
+        world.net_mut().go_on(speaker, Script::new().send(text("x").repeat(40_000)));
+        said += 40_000;
+        run_for(&mut world, 10);
+        let Some(Talk::Ws(connection)) = world.session(token) else { panic!("it is there") };
+        let lost = world.app().ws.counters().lost[Slow::DropNewest as usize] as usize;
+        // Who sent each, and where it ends.
+        assert!(connection.shared() >= (said - lost - 300) * 16, "{} of {said}", connection.shared());
+        assert!(connection.shared() <= 6 << 20, "{}", connection.shared());
+    }
+    world.net_mut().go_on(deaf, Script::new().window(u64::MAX));
+    run_for(&mut world, 1000);
+    let lost = world.app().ws.counters().lost[Slow::DropNewest as usize] as usize;
+    assert_eq!(messages(world.net().sent(deaf)).len() + lost, said);
+}
+
+#[test]
 fn who_takes_a_burst_of_several_turns_soon_loses_nothing_of_it() {
     for slow in [Slow::Close, Slow::DropOldest, Slow::DropNewest, Slow::Latest] {
         for (pause, whole) in [(8, true), (30, false)] {

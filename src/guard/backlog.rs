@@ -9,7 +9,7 @@
 //!    alive at most twice its bound, the rest of one batch, and what came in one turn.
 //! 4. A member who keeps up owns no backlog: 8 bytes, empty.
 
-use super::fanout::{Batch, Entry, Member};
+use super::fanout::{Batch, Entry, Member, cost};
 use super::queue::{Bounds, Pushed, Queue, Slow};
 use crate::reactor::{App, Cx, Millis, Part, Pressure};
 use std::collections::VecDeque;
@@ -17,7 +17,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For so long after something first had to wait, and up to so many bytes that wait, a member is given the time to take it.
+/// For so long after something first had to wait, and up to so many bytes that wait, with all that belongs to them, a member is given
+/// the time to take it.
 const BURST: (Duration, usize) = (Duration::from_millis(100), 4 << 20);
 /// Up to this many bytes are copied: cheaper than a shared piece, and many of them fill one packet.
 const COPIED: usize = 1024;
@@ -112,6 +113,11 @@ impl Rest {
         })
     }
 
+    /// How many bytes it takes, with all that belongs to its messages.
+    fn cost(&self) -> usize {
+        cost(self.bytes.len() - self.place.begin, self.index.len() - self.place.next)
+    }
+
     fn messages(&self, me: Member) -> usize {
         self.index[self.place.next..].iter().filter(|entry| entry.from != Some(me)).count()
     }
@@ -160,8 +166,8 @@ impl Waiting {
 
     /// A batch belongs to the burst: it has come in the same turn (or millisecond), or soon after, and behind nothing else.
     fn is_of_burst(&self, batch: &Batch, now: Millis) -> bool {
-        let waits: usize = self.burst.iter().map(|rest| rest.bytes.len() - rest.place.begin).sum();
-        let soon = now < self.since.after(BURST.0) && waits + batch.len() <= BURST.1;
+        let waits: usize = self.burst.iter().map(Rest::cost).sum();
+        let soon = now < self.since.after(BURST.0) && waits + batch.cost() <= BURST.1;
         now == self.since || soon && self.queue.is_empty()
     }
 
@@ -239,9 +245,10 @@ impl Backlog {
     /// Its part of the messages that wait, in bytes, about: each is stored once for all for whom it waits. Looks at a few of them.
     pub fn shared(&self) -> usize {
         let Some(waiting) = &self.0 else { return 0 };
-        // A piece keeps the whole batch that it came in alive, together with all other pieces of it.
+        // A piece keeps the whole batch that it came in alive, together with all other pieces of it; what came in a burst its index, too.
         let part = |bytes: &Arc<[u8]>| bytes.len() / Arc::strong_count(bytes).max(1);
-        let burst: usize = waiting.burst.iter().map(|rest| part(&rest.bytes)).sum();
+        let index = |index: &Arc<[Entry]>| size_of_val(&**index) / Arc::strong_count(index).max(1);
+        let burst: usize = waiting.burst.iter().map(|rest| part(&rest.bytes) + index(&rest.index)).sum();
         let looked = waiting.queue.iter().take(SAMPLE).map(|(bytes, _)| part(bytes));
         let (count, sum) = looked.fold((0, 0), |(count, sum), part| (count + 1, sum + part));
         burst + (sum * waiting.queue.len()).checked_div(count).unwrap_or(0)

@@ -193,7 +193,7 @@ impl Arrivals {
 }
 
 /// What so many messages take, with all that belongs to them.
-fn cost(bytes: usize, messages: usize) -> usize {
+pub(super) fn cost(bytes: usize, messages: usize) -> usize {
     bytes.saturating_add(messages.saturating_mul(PER_MESSAGE))
 }
 
@@ -214,7 +214,7 @@ impl Batch {
     }
 
     /// How many bytes it takes, with all that belongs to its messages.
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         cost(self.len(), self.messages())
     }
 
