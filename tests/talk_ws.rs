@@ -237,6 +237,17 @@ fn a_long_message_in_pieces_leaves_its_room_behind_only_until_the_call_ends() {
 }
 
 #[test]
+fn a_long_message_that_was_deflated_leaves_its_room_behind_no_longer_than_the_call_either() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo);
+    let mut random = Random::new(3);
+    let whole: Vec<u8> = (0..600_000).map(|_| random.next() as u8).collect();
+    let id = world.net_mut().arrive(listener, deflating("/").send(masked(Opcode::Binary, true, &whole)));
+    run_for(&mut world, 1000);
+    assert!(world.net().sent_len(id) > 600_000);
+    assert!(world.app().ws.held() <= 128 << 10, "{}", world.app().ws.held());
+}
+
+#[test]
 fn who_sends_too_many_messages_is_held_back_and_loses_none() {
     let (mut world, listener) = serving(Options { message_rate: 10, ..Options::default() }, Kind::Echo);
     let burst: Vec<u8> = (0..50).flat_map(|n| text(&n.to_string())).collect();

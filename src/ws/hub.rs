@@ -206,7 +206,7 @@ impl Hub {
 
     /// Bytes that are on their way to members of rooms, and what messages are put together in.
     pub fn held(&self) -> usize {
-        self.shared.rooms.held() + self.desk.held()
+        self.shared.rooms.held() + self.desk.held() + self.shared.codecs.held()
     }
 
     /// Another bound for what is gathered in one turn: [`RoomLimits::gathered`].

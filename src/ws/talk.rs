@@ -45,10 +45,25 @@ pub(super) struct Codecs {
 }
 
 impl Codecs {
+    /// So much space is kept.
+    const KEEP: usize = 64 << 10;
+
     pub fn new() -> Codecs {
         // Every message, whatever it gains: a client of the field (kosoku 0.1) fails on one that is not compressed once
         // deflate is agreed on, though RFC 7692, 6 allows it. Level 3: most of the gain at a third of the cost of level 6.
         Codecs { compressors: Compressors::new(3, 0), scratch: Vec::new() }
+    }
+
+    /// Bytes of memory that the space takes.
+    pub fn held(&self) -> usize {
+        self.scratch.capacity()
+    }
+
+    /// Gives back what a message needed beyond the usual.
+    fn trim(&mut self) {
+        if self.scratch.capacity() > Codecs::KEEP {
+            self.scratch = Vec::new();
+        }
     }
 }
 
@@ -78,7 +93,8 @@ impl Sender {
             codecs.scratch.clear();
             let terms = (self.bits, self.takeover);
             if codecs.compressors.deflate(terms, own, payload, &mut codecs.scratch) {
-                return emit(opcode, true, mask, &codecs.scratch, out);
+                emit(opcode, true, mask, &codecs.scratch, out);
+                return codecs.trim();
             }
         }
         match (mask, Header::new(opcode, true, false, None, payload.len() as u64)) {
