@@ -534,6 +534,32 @@ fn a_message_too_long_for_the_hard_cap_is_refused_and_ends_neither_client_nor_co
 }
 
 #[test]
+fn a_client_that_ends_sends_what_waits_though_that_is_more_than_an_outbox_holds() {
+    for drains in [true, false] {
+        let target = Target::Unix("/run/elsewhere.sock".into());
+        let (mut world, _) = serving(Options::default(), Kind::Echo, Settings::default());
+        let script = Script::new().window(0).wait(1000).window(u64::MAX).await_fin().fin();
+        world.net_mut().on_connect(target.clone(), Plan::Accept(1, script));
+        let client = Client::new(client::Options::new(target), Box::new(Long(1, Log::default())));
+        let me = world.with_app(|_, cx| cx.spawn(Talk::TcpClient(client)).ok().unwrap());
+        run_for(&mut world, 10);
+        for _ in 0..2 {
+            let note = tcp::Note::Send(vec![b'x'; 3 << 20].into());
+            world.with_app(|_, cx| cx.notify(me, note.into()));
+        }
+        run_for(&mut world, 10);
+        match drains {
+            true => world.drain(Duration::from_secs(30)),
+            false => world.with_app(|_, cx| cx.notify(me, tcp::Note::Close.into())),
+        }
+        settle(&mut world);
+        let stream = world.net().streams().next().unwrap();
+        assert_eq!(world.app().reasons(), [if drains { Reason::Drained } else { Reason::Kicked }]);
+        assert_eq!(world.net().sent_len(stream), 5 + (6 << 20));
+    }
+}
+
+#[test]
 fn in_chaos_echo_gives_every_byte_back_once() {
     for seed in 0..60 {
         let mut net = SimNet::<false>::with_regime(seed);

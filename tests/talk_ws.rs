@@ -834,6 +834,34 @@ fn a_client_that_drains_sends_what_its_queue_had_taken() {
 }
 
 #[test]
+fn a_client_that_ends_sends_what_waits_though_that_is_more_than_an_outbox_holds() {
+    for drains in [true, false] {
+        let script = Script::new().window(0).wait(1000).window(u64::MAX).wait(1000);
+        let script = script.send(plain(Opcode::Close, true, &[3, 232])).fin();
+        let (mut world, me, stream) = standing(script);
+        // The second waits alone.
+        for _ in 0..2 {
+            let note = ws::Note::Send(Message::Text(&"x".repeat(3 << 20)).to_owned());
+            world.with_app(|_, cx| cx.notify(me, note.into()));
+        }
+        run_for(&mut world, 10);
+        match drains {
+            true => world.drain(Duration::from_secs(30)),
+            false => world.with_app(|_, cx| {
+                cx.notify(me, ws::Note::Close(Code::NORMAL, "".into()).into());
+            }),
+        }
+        // Nothing is taken any more.
+        let note = ws::Note::Send(Message::Text("late").to_owned());
+        world.with_app(|_, cx| cx.notify(me, note.into()));
+        settle(&mut world);
+        let heard: Vec<usize> = messages(world.net().sent(stream)).iter().map(String::len).collect();
+        assert_eq!(heard, [3 << 20; 2]);
+        assert_eq!(world.app().reasons(), [if drains { Reason::Drained } else { Reason::Kicked }]);
+    }
+}
+
+#[test]
 fn a_message_too_long_for_the_hard_cap_is_refused_and_ends_neither_client_nor_connection() {
     let (mut world, me, stream) = standing(Script::new().window(0).wait(1000).window(u64::MAX));
     for words in ["x".repeat(5 << 20), "x".repeat(7 << 19), "word".into()] {

@@ -117,10 +117,10 @@ impl Link<'_> {
         self.open
     }
 
-    /// Sends these bytes, or queues them, whole. False if they were not taken: the queue is full, or they are more than
-    /// [`Options::longest`].
+    /// Sends these bytes, or queues them, whole. False if they were not taken: the queue is full, they are more than
+    /// [`Options::longest`], or the client is closing.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() > self.longest {
+        if self.outgoing.end.is_some() || bytes.len() > self.longest {
             self.outgoing.lost += 1;
             return false;
         }
@@ -158,6 +158,8 @@ impl Link<'_> {
 struct Outgoing {
     queue: Queue<Box<[u8]>>,
     lost: u64,
+    /// It ends for good, for this reason, when nothing waits any more; nothing more is taken.
+    end: Option<Reason>,
 }
 
 impl Outgoing {
@@ -213,6 +215,10 @@ impl Client {
         if inner.away.is_some() {
             return Step::Continue;
         }
+        if inner.outgoing.end.is_some() {
+            input.take(input.bytes().len());
+            return Step::Continue;
+        }
         let mut used = 0;
         let step = inner.tell(cx, |handler, link| used = handler.data(input.bytes(), link));
         input.take(used.min(input.bytes().len()));
@@ -249,6 +255,8 @@ impl Client {
             AwayVerdict::Dial => inner.dial(cx),
             AwayVerdict::Silent if cx.backlog() > 0 => inner.rest(Step::Continue, cx),
             AwayVerdict::Silent => inner.lost(Reason::IdleTimeout, cx),
+            // It may still read what waits.
+            AwayVerdict::Lost(_) if hit == Hit::Eof && inner.outgoing.end.is_some() => Step::Continue,
             AwayVerdict::Lost(reason) => inner.lost(reason, cx),
             AwayVerdict::End(reason) => inner.rest(Step::Close(Close::Graceful, reason), cx),
         }
@@ -306,19 +314,21 @@ impl Inner {
         self.tell(cx, |handler, link| handler.change(Change::Connecting, link))
     }
 
-    /// Sends what waits, as far as the server takes it, and sets the deadline. Before the end all of it is sent: nothing comes after.
+    /// Sends what waits, as far as the server takes it, and sets the deadline. The end comes when all of it was sent.
     fn rest<A: Service>(&mut self, step: Step<Reason>, cx: &mut Cx<'_, A>) -> Step<Reason> {
         if self.away.is_some() || self.handler.is_none() {
             return step;
         }
-        let ends = step != Step::Continue;
-        while !self.outgoing.queue.is_empty() && (ends || cx.pressure() == Pressure::Low) {
+        if let Step::Close(_, reason) = step {
+            self.outgoing.end.get_or_insert(reason);
+        }
+        while !self.outgoing.queue.is_empty() && cx.pressure() == Pressure::Low {
             if let Some(bytes) = self.outgoing.queue.pop() {
                 cx.write(&bytes);
             }
         }
-        if ends {
-            return step;
+        if let (Some(reason), true) = (self.outgoing.end, self.outgoing.queue.is_empty()) {
+            return Step::Close(Close::Graceful, reason);
         }
         match self.options.idle_timeout {
             idle if idle.is_zero() => {}
@@ -330,7 +340,7 @@ impl Inner {
     /// The connection is lost, or could not be made.
     fn lost<A: Service>(&mut self, reason: Reason, cx: &mut Cx<'_, A>) -> Step<Reason> {
         self.away = Some(Away::Waiting);
-        if cx.draining() {
+        if self.outgoing.end.is_some() || cx.draining() {
             return Step::Close(Close::Graceful, reason);
         }
         let told = self.tell(cx, |handler, link| handler.change(Change::Lost(reason), link));

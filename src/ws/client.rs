@@ -21,12 +21,11 @@ pub use link::{Change, Handler, Link, Options};
 
 use super::fault::{Away, AwayVerdict, State, away_verdict};
 use super::hub::{Note, Service};
-use super::pace::Rules;
-use super::talk::{Flow, Heard, Talk};
+use super::talk::{Flow, GOING_AWAY, Heard, Talk};
 use crate::guard::{Backoff, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
-use crate::reactor::{Close, CloseHow, Cx, Event, Hit, Host, Input, Millis, Pressure, Step, Token};
+use crate::reactor::{Close, CloseHow, Cx, Event, Hit, Host, Input, Millis, Step, Token};
 use crate::wire::http::Method;
 use crate::wire::http::response::{self, ParsedResponse};
 use crate::wire::ws::handshake::client::{Illegal, Opening, key_text, verify};
@@ -49,8 +48,6 @@ struct Inner {
     backoff: Backoff,
     key: [u8; 24],
     scanned: usize,
-    /// Closed on purpose: not to be tried again.
-    done: bool,
 }
 
 /// A client: one pointer.
@@ -71,7 +68,6 @@ impl Client {
             backoff: Backoff::default(),
             key: [b'A'; 24],
             scanned: 0,
-            done: false,
         };
         inner.request(&mut Vec::new())?;
         Ok(Client(Box::new(inner)))
@@ -122,7 +118,7 @@ impl Client {
         let hit = match event {
             Event::Open => return inner.opened(app, cx),
             Event::Drained => {
-                let rules = inner.rules();
+                let rules = inner.options.rules();
                 inner.talk.goes_on(&rules, cx);
                 return inner.flush(app, cx);
             }
@@ -175,10 +171,6 @@ impl Client {
 }
 
 impl Inner {
-    fn rules(&self) -> Rules {
-        Rules { pace: self.options.pace, limits: self.options.limits }
-    }
-
     fn request(&self, out: &mut Vec<u8>) -> Result<(), Illegal> {
         let options = &self.options;
         let protocols: Vec<&str> = options.protocols.iter().map(String::as_str).collect();
@@ -197,12 +189,9 @@ impl Inner {
 
     fn hit<A: Service>(&mut self, hit: Hit, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
         let away = match self.stage {
+            Stage::Up if hit == Hit::Drain => return self.close(GOING_AWAY, Reason::Drained, app, cx),
             Stage::Up => {
-                if hit == Hit::Drain {
-                    self.done = true;
-                    self.send_all(app, cx);
-                }
-                let rules = self.rules();
+                let rules = self.options.rules();
                 let step = self.talk.hit(hit, &rules, cx);
                 return self.after(step, app, cx);
             }
@@ -281,7 +270,7 @@ impl Inner {
         self.talk = Talk::new(Role::Client, agreed, 0);
         self.outgoing.own = None;
         self.backoff.stands(cx.now());
-        let rules = self.rules();
+        let rules = self.options.rules();
         self.talk.begin(&rules, cx);
         // What waits must not leave before what the server must know first.
         let mut waiting = std::mem::take(&mut self.outgoing.queue);
@@ -306,25 +295,25 @@ impl Inner {
     }
 
     fn read<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
-        let (rules, hub) = (self.rules(), app.ws());
-        let (codecs, done) = (&mut hub.shared.codecs, &mut self.done);
+        let (rules, hub) = (self.options.rules(), app.ws());
+        let codecs = &mut hub.shared.codecs;
         let (outgoing, handler, options) = (&mut self.outgoing, &mut self.handler, &self.options);
         let step = self.talk.read(input, &mut hub.desk, &rules, cx, |talk, heard, cx| {
+            if outgoing.done && matches!(heard, Heard::Message(_)) {
+                return Flow::More;
+            }
             let program = (&mut *handler, &mut *outgoing);
             let told = with_link(talk, program, options, codecs, true, cx, |handler, link| match heard {
                 Heard::Message(message) => handler.message(message, link),
                 Heard::Close(said) => handler.change(Change::Closing(said), link),
             });
             let Some(wish) = told else {
-                *done = true;
+                outgoing.done = true;
                 return Flow::Over;
             };
             if let Some((code, text)) = wish {
-                *done = true;
-                if talk.state().is_open() {
-                    outgoing.send_all(talk.sender(), codecs, cx);
-                }
-                talk.close(code, &text, Reason::WsClosed, &rules, cx);
+                outgoing.end(code, &text, Reason::WsClosed);
+                outgoing.flush(talk, options, codecs, cx);
             }
             Flow::More
         });
@@ -350,7 +339,7 @@ impl Inner {
     fn heed<A: Service>(&mut self, told: Option<Wish>, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
         let up = self.stage == Stage::Up;
         let Some(wish) = told else {
-            self.done = true;
+            self.outgoing.done = true;
             return match up {
                 true => self.talk.fail(cx),
                 false => Step::Close(Close::Graceful, Reason::HandlerFailed),
@@ -362,7 +351,7 @@ impl Inner {
         }
     }
 
-    /// Closes for good, with what waits and then the closing handshake if the connection stands.
+    /// Closes for good; if the connection stands, with what waits, as the server takes it, and then the closing handshake.
     fn close<A: Service>(
         &mut self,
         (code, text): (Code, &str),
@@ -370,34 +359,18 @@ impl Inner {
         app: &mut A,
         cx: &mut Cx<'_, A>,
     ) -> Step<Reason> {
-        self.done = true;
-        if self.stage != Stage::Up {
-            return Step::Close(Close::Graceful, why);
-        }
-        self.send_all(app, cx);
-        let rules = self.rules();
-        self.talk.close(code, text, why, &rules, cx);
-        Step::Continue
-    }
-
-    /// Sends all that waits, unless our close frame is out: the next thing that is said is one.
-    fn send_all<A: Service>(&mut self, app: &mut A, cx: &mut Cx<'_, A>) {
-        if self.talk.state().is_open() {
-            self.outgoing.send_all(self.talk.sender(), &mut app.ws().shared.codecs, cx);
+        self.outgoing.end(code, text, why);
+        match self.stage {
+            Stage::Up => self.flush(app, cx),
+            Stage::Away(_) => Step::Close(Close::Graceful, why),
         }
     }
 
-    /// Sends what waits, as far as the server takes it.
+    /// See [`Outgoing::flush`].
     fn flush<A: Service>(&mut self, app: &mut A, cx: &mut Cx<'_, A>) -> Step<Reason> {
-        if self.stage != Stage::Up || !self.talk.state().is_open() || self.outgoing.queue.is_empty() {
-            return Step::Continue;
-        }
-        let codecs = &mut app.ws().shared.codecs;
-        let sender = self.talk.sender();
-        while cx.pressure() == Pressure::Low {
-            let Some(message) = self.outgoing.queue.pop() else { break };
-            let (cork, host) = cx.output();
-            sender.message(message.as_message(), &mut self.outgoing.own, codecs, host, cork);
+        if self.stage == Stage::Up {
+            let codecs = &mut app.ws().shared.codecs;
+            self.outgoing.flush(&mut self.talk, &self.options, codecs, cx);
         }
         Step::Continue
     }
@@ -421,7 +394,7 @@ impl Inner {
     ) -> Step<Reason> {
         self.talk.abandon(&mut app.ws().desk);
         self.stage = Stage::Away(Away::Waiting);
-        if self.done || cx.draining() {
+        if self.outgoing.done || cx.draining() {
             return Step::Close(close, reason);
         }
         let told = self.tell(app, cx, |handler, link| handler.change(Change::Lost(reason), link));

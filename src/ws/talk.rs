@@ -20,6 +20,9 @@ const LOOK: usize = 64 << 10;
 /// What messages of one call may inflate to before the rest has to wait.
 const INFLATED: usize = 1 << 20;
 
+/// What a drain closes with.
+pub(super) const GOING_AWAY: (Code, &str) = (Code::GOING_AWAY, "going away");
+
 /// What a message's listener wants next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flow {
@@ -351,7 +354,7 @@ impl Talk {
             Verdict::TooLong if self.has(WAITS | THROTTLED) || cx.pressure() == Pressure::High => {
                 cx.set_deadline(Timer::Total, rules.pace.message_timeout);
             }
-            Verdict::GoAway => self.close(Code::GOING_AWAY, "going away", Reason::Drained, rules, cx),
+            Verdict::GoAway => self.close(GOING_AWAY.0, GOING_AWAY.1, Reason::Drained, rules, cx),
             Verdict::TooLong => {
                 self.say_close(Code::POLICY, "message took too long", cx);
                 return Step::Close(Close::Graceful, Reason::ReadTimeout);

@@ -1,12 +1,12 @@
 //! What a client is told, and what its program says and hears.
 
 use super::super::handler::{Message, Owned};
-use super::super::pace::Pace;
+use super::super::pace::{Pace, Rules};
 use super::super::talk::{Codecs, Sender, Talk};
 use crate::guard::{Bounds, LONGEST, Pushed, Queue, Retry, Slow, WATER, contain};
 use crate::observe::Reason;
 use crate::reactor::outbox::Cork;
-use crate::reactor::{App, Cx, Host, Target, Token};
+use crate::reactor::{App, Cx, Host, Pressure, Target, Token};
 use crate::wire::ws::extension::DeflateOffer;
 use crate::wire::ws::{Code, Deflater, Limits};
 use std::time::Duration;
@@ -70,6 +70,10 @@ impl Options {
             full: Slow::DropNewest,
         }
     }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules { pace: self.pace, limits: self.limits }
+    }
 }
 
 /// A change of a client's state.
@@ -131,9 +135,10 @@ impl Link<'_> {
         self.open
     }
 
-    /// Sends a message, or queues it. False if it was not taken: the queue is full, or it is longer than [`Options::longest`].
+    /// Sends a message, or queues it. False if it was not taken: the queue is full, it is longer than [`Options::longest`], or the
+    /// client is closing.
     pub fn send(&mut self, message: Message<'_>) -> bool {
-        if message.bytes().len() > self.longest {
+        if self.outgoing.done || message.bytes().len() > self.longest {
             self.outgoing.lost += 1;
             return false;
         }
@@ -174,6 +179,10 @@ pub(super) struct Outgoing {
     pub queue: Queue<Owned>,
     pub own: Option<Box<Deflater>>,
     pub lost: u64,
+    /// It ends for good: nothing more is taken, and no further attempt made.
+    pub done: bool,
+    /// The close frame that leaves when nothing waits any more.
+    last: Option<(Code, Box<str>, Reason)>,
 }
 
 impl Outgoing {
@@ -192,11 +201,33 @@ impl Outgoing {
         }
     }
 
-    /// Sends all that waits, however slowly the server takes it: a close frame follows, and nothing after that.
-    pub fn send_all<A: App>(&mut self, sender: Sender, codecs: &mut Codecs, cx: &mut Cx<'_, A>) {
-        while let Some(message) = self.queue.pop() {
+    /// What waits is the last that is sent.
+    pub fn end(&mut self, code: Code, text: &str, why: Reason) {
+        self.done = true;
+        self.last.get_or_insert_with(|| (code, text.into(), why));
+    }
+
+    /// Sends what waits, as far as the server takes it, and behind the last of it our close frame.
+    pub fn flush<A: App<Reason = Reason>>(
+        &mut self,
+        talk: &mut Talk,
+        options: &Options,
+        codecs: &mut Codecs,
+        cx: &mut Cx<'_, A>,
+    ) {
+        if !talk.state().is_open() {
+            return;
+        }
+        let sender = talk.sender();
+        while !self.queue.is_empty() && cx.pressure() == Pressure::Low {
+            let Some(message) = self.queue.pop() else { break };
             let (cork, host) = cx.output();
             sender.message(message.as_message(), &mut self.own, codecs, host, cork);
+        }
+        if self.queue.is_empty()
+            && let Some((code, text, why)) = self.last.take()
+        {
+            talk.close(code, &text, why, &options.rules(), cx);
         }
     }
 }
