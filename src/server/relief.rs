@@ -5,6 +5,8 @@
 //! | near (80 %) | connections idle longest are let go, at most 64 in 10 ms, as many as bring it down to 75 %; but of what idle ones hold a quarter of the budget stays: where they hold less, it is not they who fill it, and letting them go would help nobody |
 //! | over (100 %) | newcomers are reset as soon as they are accepted; whoever holds most is reset, one after another, until 10 % are free; where that is not enough within 10 ms, those idle longest are let go too |
 //!
+//! What is kept for messages to come, by no connection, goes before anybody does.
+//!
 //! Weighed are, each turn, buffers, what sessions say that they hold ([`Cx::hold`](crate::reactor::Cx::hold)) and a constant for
 //! every connection, and what is on its way between connections; and, at least four times a second, TLS and each one's part of what is shared. A worker answers for its own
 //! part of what is too much. A turn that takes 2 MiB more is cut short
@@ -169,6 +171,7 @@ impl Session {
 #[cold]
 pub(super) fn relieve<N: Net>(reactor: &mut Reactor<Worker, N>) {
     let (now, waited) = reactor.with_app(|app, cx| {
+        app.ws.let_go();
         app.weigh(cx);
         let relief = &mut app.relief;
         // When it is over, others may be about to let go of more than idle connections hold.

@@ -209,6 +209,13 @@ impl Hub {
         self.shared.rooms.held() + self.desk.held() + self.shared.codecs.held()
     }
 
+    /// Gives back what is kept for messages to come: for when memory runs short, between turns.
+    pub fn let_go(&mut self) {
+        self.desk.clear();
+        self.shared.codecs = Codecs::new();
+        self.shared.rooms.let_go();
+    }
+
     /// Another bound for what is gathered in one turn: [`RoomLimits::gathered`].
     pub fn set_gathered(&mut self, bytes: usize) {
         self.shared.rooms.gate_mut().set_most(bytes);

@@ -206,6 +206,10 @@ impl Rooms {
         self.gate.held() + self.landing.bytes() + self.spares.held()
     }
 
+    pub(super) fn let_go(&mut self) {
+        self.spares = Spares::default();
+    }
+
     pub(super) fn gate_mut(&mut self) -> &mut Gate {
         &mut self.gate
     }

@@ -3,12 +3,13 @@
 use super::super::app::{Role, Worker};
 use super::super::attend::set_limits;
 use super::super::record::Record;
-use super::super::settings::{Action, PathPattern, Respond, Route};
+use super::super::relief;
+use super::super::settings::{Action, PathPattern, Respond, Route, Websocket, WebsocketKind};
 use super::*;
 use crate::observe::Reason;
 use crate::reactor::net::sim::{Script, SimId, SimListener, SimNet};
 use crate::reactor::{ListenerId, Net, Reactor, Token};
-use crate::wire::ws::{Header, frame};
+use crate::wire::ws::{Header, Opcode, frame};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,4 +131,49 @@ fn another_memory_budget_is_another_bound_for_what_is_said_at_once() {
     reactor.app().shared.set_limits(&config);
     reactor.app_mut().live_by(&config, Pages::default()).unwrap();
     assert!(takes_more(&mut reactor));
+}
+
+/// As a worker does it, for so many milliseconds: what is too much is let go between turns.
+fn within_the_budget(reactor: &mut Reactor<Worker, SimNet<true>>, ms: u64) {
+    let end = reactor.net().elapsed_ms() + ms;
+    while reactor.net().elapsed_ms() < end {
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        if reactor.app().relief.is_due(reactor.now()) {
+            relief::relieve(reactor);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_for_messages_in_pieces_costs_nobody_a_place_when_memory_runs_short() {
+    let (mut reactor, listener) = world(|config| {
+        config.limits.memory = 1 << 20;
+        let all = PathPattern { parts: [].into(), rest: true };
+        config.routes = [Route::new(all, Action::Websocket(Websocket::new(WebsocketKind::Echo)))].into();
+    });
+    let open = Script::new().send(
+        "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let frame = |opcode, fin, payload: &[u8]| {
+        let header = Header::new(opcode, fin, false, Some([0; 4]), payload.len() as u64).unwrap();
+        let mut out = Vec::new();
+        frame::emit_frame(&header, payload, &mut out);
+        out
+    };
+    let open = open.await_seen("\r\n\r\n");
+    let part = open.clone().send(frame(Opcode::Binary, false, &[b'x'; 63_000]));
+    let speakers: Vec<SimId> = (0..16).map(|_| reactor.net_mut().arrive(listener, part.clone())).collect();
+    within_the_budget(&mut reactor, 100);
+    for id in &speakers {
+        let rest = frame(Opcode::Continuation, true, b"");
+        reactor.net_mut().go_on(*id, Script::new().send(rest).wait(10).fin());
+    }
+    within_the_budget(&mut reactor, 100);
+    let echoed = speakers.iter().all(|id| reactor.net().sent_len(*id) > 63_000);
+    assert!(echoed && reactor.connections() == 0);
+    let others: Vec<SimId> = (0..200).map(|_| reactor.net_mut().arrive(listener, open.clone())).collect();
+    within_the_budget(&mut reactor, 100);
+    let in_time = others.iter().filter(|id| reactor.net().sent(**id).starts_with(b"HTTP/1.1 101 ")).count();
+    assert_eq!((in_time, reactor.connections()), (200, 200));
 }
