@@ -35,7 +35,7 @@ pub struct Options {
     pub line_size: usize,
     /// What happens to a member who reads too slowly. Default: closed.
     pub slow: Slow,
-    /// What may wait for one member, besides what came in the turn in which it first could not take all.
+    /// What may wait for one member, besides what came in a burst, within 100 ms of when it first could not take all.
     pub bounds: Bounds,
     /// What is gathered in one turn for all members together, in bytes, before speakers wait for the next and programs are refused;
     /// of what is in flight four times as much. Default 4 MiB.
