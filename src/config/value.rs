@@ -123,8 +123,13 @@ impl Kind {
                 self.in_range(Value::Time(Duration::from_millis(millis)))
             }
             Kind::Networks => {
-                let words = text.split([',', ' ']).filter(|word| !word.is_empty());
-                let networks: Result<_, _> = words.map(|word| self.network(word)).collect();
+                let words =
+                    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+                let expected =
+                    || "networks such as 10.0.0.0/8, with commas or blanks between them".to_owned();
+                let bad = |word| Reason::BadValue { found: shown(word), expected: expected() };
+                let networks: Result<_, _> =
+                    words.map(|word| network(word).ok_or_else(|| bad(word))).collect();
                 Ok(Value::Networks(networks?))
             }
             Kind::Choice(words) => words
@@ -182,7 +187,7 @@ impl Kind {
         let mut networks = Vec::new();
         for item in items {
             let read = match item.get_ref() {
-                DeValue::String(text) => self.network(text),
+                DeValue::String(text) => network(text).ok_or_else(|| self.bad(text)),
                 other => Err(Reason::WrongType { expected: self.expected(), found: type_name(other) }),
             };
             networks.push(read.map_err(|reason| Refusal { at: item.span().start, reason })?);
@@ -204,18 +209,6 @@ impl Kind {
             Kind::Bool | Kind::Whole(..) | Kind::Networks | Kind::Choice(_) => None,
         };
         self.in_range(value.ok_or_else(|| self.bad(text))?)
-    }
-
-    /// A network, or one address for the network of it alone; an address with host bits set is cut to its network. One of IPv4
-    /// addresses mapped to IPv6 (`::ffff:10.0.0.0/104`) is the one of IPv4, as which peers are known.
-    fn network(self, text: &str) -> Result<IpNet, Reason> {
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let network: IpNet = network.map_err(|_| self.bad(text))?;
-        let unmapped = match (network.network().to_canonical(), network.prefix_len()) {
-            (IpAddr::V4(address), prefix @ 96..) => Ipv4Net::new(address, prefix - 96).ok().map(IpNet::V4),
-            _ => None,
-        };
-        Ok(unmapped.unwrap_or(network.trunc()))
     }
 
     fn whole_in_range(self, number: i128) -> Result<Value, Reason> {
@@ -312,6 +305,17 @@ pub(super) fn host(text: &str) -> Option<IpAddr> {
         return Some(IpAddr::from([127, 0, 0, 1]));
     }
     bare.parse().ok()
+}
+
+/// A network, or one address for the network of it alone; an address with host bits set is cut to its network. One of IPv4
+/// addresses mapped to IPv6 (`::ffff:10.0.0.0/104`) is the one of IPv4, as which peers are known.
+fn network(text: &str) -> Option<IpNet> {
+    let network: IpNet = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let unmapped = match (network.network().to_canonical(), network.prefix_len()) {
+        (IpAddr::V4(address), prefix @ 96..) => Ipv4Net::new(address, prefix - 96).ok().map(IpNet::V4),
+        _ => None,
+    };
+    Some(unmapped.unwrap_or(network.trunc()))
 }
 
 /// A TOML integer of any radix; one that is out of all bounds is `i128::MAX`. `None`: not an integer.

@@ -207,6 +207,9 @@ fn a_value_may_stand_in_a_file_that_a_variable_names() {
     let errors = load(None, &vars(&[("EVENKEEL_SERVER_TRUSTED_PROXIES_FILE", &long)]), &Flags::default());
     let said = errors.unwrap_err().to_string();
     assert!(said.ends_with("holds more than 64 KiB; a value is shorter"), "{said}");
+    let lines = write("lines", "10.0.0.0/8\n192.168.0.0/16\n");
+    let loaded = load(None, &vars(&[("EVENKEEL_LOG_DEBUG_PEERS_FILE", &lines)]), &Flags::default()).unwrap();
+    assert_eq!(value(&loaded, "log.debug_peers"), "10.0.0.0/8,192.168.0.0/16");
     let gone = vars(&[("EVENKEEL_SERVER_PORT_FILE", "/nonexistent")]);
     assert!(load(None, &gone, &Flags::default()).unwrap_err().to_string().contains("cannot read"));
     std::fs::remove_dir_all(&folder).unwrap();
