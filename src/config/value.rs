@@ -88,7 +88,8 @@ impl Kind {
             Kind::SizeOrZero(least, _) => format!("0 or a size of at least \"{}\"", units::show_size(least)),
             Kind::Rate(_) => "a rate such as \"1KiB/s\"".to_owned(),
             Kind::Host => "an IP address such as \"127.0.0.1\" or \"::\"".to_owned(),
-            Kind::Path(_) => "a path in quotes".to_owned(),
+            Kind::Path("") => "a path in quotes".to_owned(),
+            Kind::Path(none) => format!("a path in quotes, or \"{none}\""),
             Kind::Networks => "a list of networks such as [\"10.0.0.0/8\"]".to_owned(),
             Kind::Choice(words) => match words {
                 [] => "nothing".to_owned(),
@@ -204,7 +205,8 @@ impl Kind {
             Kind::Host => host(text).map(Value::Host),
             Kind::Path(none) => {
                 let path = if text == none { None } else { Some(PathBuf::from(text)) };
-                (!text.contains('\0')).then_some(Value::Path(path))
+                let is_path = text == none || !text.is_empty() && !text.contains('\0');
+                is_path.then_some(Value::Path(path))
             }
             Kind::Bool | Kind::Whole(..) | Kind::Networks | Kind::Choice(_) => None,
         };
