@@ -357,6 +357,24 @@ fn check_refuses_as_serve_does_where_a_log_or_a_socket_may_not_be_written() {
 }
 
 #[test]
+fn a_folder_that_may_be_listed_and_not_entered_is_one_line_and_exit_code_77() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = std::env::temp_dir().join(format!("evenkeel-e2e-{}-not-entered", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let permit = |mode| std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
+    permit(0o444);
+    let file = Scrap::new("not-entered", &format!("[[route]]\nfiles = {folder:?}\n"));
+    for command in ["check", "serve"] {
+        let (mut program, _copy) = unprivileged("enter");
+        let (code, said) = fail(program.arg(command).arg("-c").arg(&file.0));
+        assert_eq!((code, said.lines().count()), (Some(77), 1), "{command}: {said}");
+        assert!(said.contains("route[0].files: this user may not enter"), "{said}");
+    }
+    permit(0o755);
+    std::fs::remove_dir(&folder).unwrap();
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_one_line_and_exit_code_2() {
     let (code, text) = fail(evenkeel().args(["--port", "0", "/there/is/no/such/folder"]));
     assert_eq!((code, text.lines().count()), (Some(2), 1), "{text}");

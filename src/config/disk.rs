@@ -22,13 +22,12 @@ impl Loaded {
         let mut errors = Vec::new();
         for (route, origins) in self.config.routes.iter().zip(&self.routes) {
             if let Action::Files(files) = &route.action
-                && let Err(error) = read_dir(&files.root)
+                && let Some(reason) = unreadable(&files.root)
             {
                 let (place, key) = match &origins.at {
                     Origin::Flag(flag) => (Origin::Flag(flag), String::new()),
                     _ => (origins.of("files"), format!("{}.files", origins.name)),
                 };
-                let reason = folder(&files.root, &error);
                 errors.push(Error { place, key, reason });
             }
         }
@@ -153,6 +152,22 @@ fn unwritable(kind: &str, path: &Path, access: Access) -> Option<Reason> {
         Ok(()) | Err(_) => return None,
     };
     Some(Reason::Unusable { denied, what })
+}
+
+/// Why files in a folder cannot be sent. One whose list may be read may still not be entered (mode 644): then none of them may be opened.
+fn unreadable(path: &Path) -> Option<Reason> {
+    if let Err(error) = read_dir(path) {
+        return Some(folder(path, &error));
+    }
+    match accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        Err(Errno::ACCESS) => {
+            let shown = super::error::shown(&path.to_string_lossy());
+            let what =
+                format!("this user may not enter the folder {shown}; change its mode (chmod a+x) or owner");
+            Some(Reason::Unusable { denied: true, what })
+        }
+        Ok(()) | Err(_) => None,
+    }
 }
 
 fn folder(path: &Path, error: &io::Error) -> Reason {
