@@ -162,6 +162,10 @@ pub(crate) fn pages(folder: &Path) -> io::Result<Pages> {
         let status = name.filter(|name| name.len() == 3).and_then(|name| name.parse().ok());
         let Some(status) = status.filter(|status| (400..600).contains(status)) else { continue };
         let mut html = Vec::new();
+        // Opening anything else could wait for ever.
+        if !std::fs::metadata(&path).map_err(|error| about(&path, &error))?.is_file() {
+            return Err(about(&path, &io::Error::other("not a file")));
+        }
         let file = File::open(&path).map_err(|error| about(&path, &error))?;
         file.take(PAGE + 1).read_to_end(&mut html).map_err(|error| about(&path, &error))?;
         if html.len() as u64 > PAGE {

@@ -53,6 +53,29 @@ fn a_file_or_socket_that_could_not_be_made_is_told_with_its_place() {
     assert_eq!(wrong("[log]\naccess = \"off\"\naccess_path = \"/nonexistent/b\""), [""; 0], "not opened");
 }
 
+#[test]
+fn a_pipe_is_no_page_for_errors_and_no_certificate_and_is_not_waited_for() {
+    let scrap = Scrap::new("pipes");
+    let pipe = scrap.0.join("404.html");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let text = format!(
+        "[server]\nerror_pages = {:?}\n[tls]\nenable = true\ncert = {pipe:?}\nkey = \"/dev/zero\"\nclient_ca = {pipe:?}",
+        scrap.0
+    );
+    let errors: Vec<String> = read(&text).unwrap().check_disk().iter().map(Error::to_string).collect();
+    let once = "cannot be read: it is a pipe or a device, which can be read but once; put it into a file";
+    assert_eq!(
+        errors,
+        [
+            format!("evenkeel.toml:2:15: server.error_pages: {}: not a file", pipe.display()),
+            format!("evenkeel.toml:5:8: tls.cert: {pipe:?} {once}"),
+            format!("evenkeel.toml:6:7: tls.key: \"/dev/zero\" {once}"),
+            format!("evenkeel.toml:7:13: tls.client_ca: {pipe:?} {once}"),
+        ]
+    );
+}
+
 /// A folder that goes with the test.
 struct Scrap(PathBuf);
 

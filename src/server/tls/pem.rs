@@ -26,6 +26,10 @@ fn wrong(named: Named, path: &Path, what: String) -> TlsError {
 fn read(named: Named, path: &Path) -> Result<Vec<u8>, TlsError> {
     let contents = std::fs::metadata(path).and_then(|found| match found {
         found if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        // Opening it could wait for ever, and a device has no end.
+        found if !found.is_file() => {
+            Err(io::Error::other("it is a pipe or a device, which can be read but once; put it into a file"))
+        }
         found if found.len() > MOST => Err(io::ErrorKind::FileTooLarge.into()),
         _ => std::fs::read(path),
     });
