@@ -518,6 +518,20 @@ fn the_descriptors_of_many_workers_are_provided_for() {
 }
 
 #[test]
+fn a_log_that_may_not_grow_any_more_is_said_and_is_not_the_end_of_the_server() {
+    let log = std::env::temp_dir().join(format!("evenkeel-settings-{}-grown", std::process::id()));
+    std::fs::write(&log, [b'x'; 4096]).unwrap();
+    let mut program = limited(&format!("-f 1; export EVENKEEL_LOG_ACCESS_PATH={}", log.display()), "");
+    assert_eq!(status(&ask(program.at, "/")), "200");
+    let line = program.await_log("cannot be written");
+    std::fs::remove_file(&log).unwrap();
+    assert!(line.contains("the access log") && line.contains("File too large"), "{line}");
+    assert_eq!(status(&ask(program.at, "/")), "200");
+    program.signal(Signal::TERM);
+    assert_eq!(program.end().0, Some(0));
+}
+
+#[test]
 fn a_log_that_cannot_be_opened_is_named() {
     let path = std::env::temp_dir().join(format!("evenkeel-settings-{}-named", std::process::id()));
     let access = [("EVENKEEL_LOG_ACCESS_PATH", path.to_str().unwrap()), ("EVENKEEL_LOG_ACCESS", "json")];

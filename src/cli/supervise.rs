@@ -8,7 +8,7 @@ use crate::observe::lifecycle::info_or_graver;
 use crate::reactor::net::os::Stopwatch;
 use crate::server::settings::Config;
 use crate::server::{AdminRequest, Server};
-use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -195,6 +195,8 @@ pub(super) fn signals(to: mpsc::Sender<Asked>) -> Result<(), Box<dyn std::error:
     ctrlc::set_handler(move || {
         let _ = interrupt.send(Asked::End);
     })?;
+    // A log that has grown to `ulimit -f` is an error of its writing, which is told, and not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let (mut woken, wakes) = UnixStream::pair()?;
     let mut flags = Vec::new();
     for signal in [SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2] {
