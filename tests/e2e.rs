@@ -246,6 +246,23 @@ fn a_second_signal_ends_at_once() {
     assert!(!matches!(stuck.read(&mut [0]), Ok(n) if n > 0));
 }
 
+#[test]
+fn a_second_signal_ends_at_once_also_while_listeners_are_still_open_and_says_so() {
+    let config = CONFIG.replace("port = 0\n", "port = 0\ndrain_lag = \"1h\"\n");
+    let mut server = serve("second-in-lag", &config, |command| command);
+    let _stuck = begin_upload(server.at);
+    server.program.signal(Signal::TERM);
+    server.program.await_log("draining");
+    // One so soon after the first is the same: until it is another.
+    while server.program.child.try_wait().unwrap().is_none() {
+        server.program.signal(Signal::TERM);
+        std::thread::yield_now();
+    }
+    let (code, log) = server.program.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("a second signal: ") && log.contains(" connections are cut"), "{log}");
+}
+
 /// Runs it to its end: exit code and what it wrote to standard error.
 fn fail(command: &mut Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();

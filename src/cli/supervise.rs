@@ -128,9 +128,12 @@ impl Supervisor<'_> {
         server.turn_unready();
         let since = Stopwatch::start();
         let is_second = || since.elapsed() >= ECHO;
-        if self.lag(lag, &is_second, watchdog) {
+        let cut = || {
+            log::warn!("a second signal: {} connections are cut", server.connections());
             server.stop();
-            return;
+        };
+        if self.lag(lag, &is_second, watchdog) {
+            return cut();
         }
         server.drain(limit);
         let watch = Stopwatch::start();
@@ -138,11 +141,7 @@ impl Supervisor<'_> {
         while !server.is_finished() {
             watchdog.look(None);
             match self.wakes.recv_timeout(Duration::from_millis(20)) {
-                Ok(Asked::End) if is_second() => {
-                    log::warn!("a second signal: {} connections are cut", server.connections());
-                    server.stop();
-                    return;
-                }
+                Ok(Asked::End) if is_second() => return cut(),
                 Ok(asked) => self.too_late(asked),
                 Err(_) => {}
             }
