@@ -266,6 +266,18 @@ fn listeners_come_and_go_and_connections_of_one_that_went_live_on() {
 }
 
 #[test]
+fn a_reload_says_which_port_the_system_chose_and_that_the_world_can_reach_it() {
+    let server = Running::start("chosen", &config("", "", "one"));
+    let said = server.reload_well(&config("", "", "one").replace("127.0.0.1", "0.0.0.0"));
+    let at = said.lines().find_map(|line| line.strip_prefix("listening on 0.0.0.0:"));
+    let port: u16 = at.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    assert!(said.contains(&format!("0.0.0.0:{port} is open to the world")), "{said}");
+    assert!(get(&mut connect(([127, 0, 0, 1], port).into())).ends_with("one"));
+    let said = server.reload_well(&config("", "", "two").replace("127.0.0.1", "0.0.0.0"));
+    assert!(!said.contains("listening"), "{said}");
+}
+
+#[test]
 fn the_log_changes_its_level_its_form_and_its_place() {
     let mut server = Running::start("log", &config("", "[log]\naccess = \"off\"", "one"));
     let mut stream = server.connect();

@@ -13,7 +13,7 @@ use super::{
     systemd,
 };
 use crate::config::{self, Env, Errors, Flags, Loaded, Origin, Reason, Source, nearest};
-use crate::server::settings::{Address, Config};
+use crate::server::settings::Config;
 use crate::server::{Server, Setup};
 
 /// Reads the configuration, looks whether what it names is there, and serves.
@@ -167,14 +167,9 @@ fn serve(config: Config, logs: &Logs, again: &mut Again<'_>, world: &mut World<'
 /// Says where it listens.
 fn announce(server: &Server, config: &Config, world: &mut World<'_>) {
     for address in server.addresses() {
-        log::info!("listening on {address}");
+        supervise::listening(&address).iter().for_each(|line| log::info!("{line}"));
         if !logs::is_json_on_stdout(&config.log) {
             let _ = writeln!(world.stdout, "listening on {address}");
-        }
-        if let Address::Tcp(at) = address
-            && at.ip().is_unspecified()
-        {
-            log::info!("{at} is open to the world: every network that this machine is in can reach it");
         }
     }
     let _ = world.stdout.flush();

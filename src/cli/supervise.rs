@@ -6,7 +6,7 @@ use super::{admin, descriptors};
 use crate::config::Loaded;
 use crate::observe::lifecycle::info_or_graver;
 use crate::reactor::net::os::Stopwatch;
-use crate::server::settings::Config;
+use crate::server::settings::{Address, Config};
 use crate::server::{AdminRequest, Server};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use std::io::Read;
@@ -108,8 +108,11 @@ impl Supervisor<'_> {
         // The only other thing that can fail, and the last: a log file that cannot be opened.
         let log = self.logs.reload(&self.config.log, &config.log);
         log.map_err(|error| format!("the access log cannot be opened: {error}\n"))?;
+        let before = self.server.addresses();
         let applied = self.server.apply(reload);
         self.config = config;
+        let new = self.server.addresses().into_iter().filter(|at| !before.contains(at));
+        changes.extend(new.flat_map(|at| listening(&at)));
         if let Err(error) = applied {
             changes.push(format!("not whole: {error}"));
         }
@@ -186,6 +189,17 @@ impl Supervisor<'_> {
             Asked::End => {}
         }
     }
+}
+
+/// What there is to say of an address that is listened at: with the port that the system chose, and whether the world can reach it.
+pub(super) fn listening(at: &Address) -> Vec<String> {
+    let mut lines = vec![format!("listening on {at}")];
+    if let Address::Tcp(at) = at
+        && at.ip().is_unspecified()
+    {
+        lines.push(format!("{at} is open to the world: every network that this machine is in can reach it"));
+    }
+    lines
 }
 
 /// Ctrl-C by `ctrlc`; what a service manager sends by `signal-hook`. SIGPIPE is ignored by Rust's runtime.
