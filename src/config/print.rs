@@ -1,8 +1,8 @@
 //! `config print`: the whole configuration as a file, each value with where it came from.
 //!
 //! What is printed is itself a configuration that reads as the same values, but for the built-in welcome site, which no file can name:
-//! it stands as a comment. So does the metrics port that nobody set: written, it would count as set, and be in the way of what is at
-//! that port.
+//! it stands as a comment. So does what would count as set if it was written, and nobody set: the metrics port, which would be in the way
+//! of what is at that port, and beside listeners the host and port that are not used then, of which there would be a warning.
 //! Paths are absolute: the file may be put into any folder.
 
 use std::fmt;
@@ -38,11 +38,16 @@ impl fmt::Display for Loaded {
                     other => other,
                 };
                 let text = value.toml_text(setting.kind);
-                let key = match setting.key {
-                    "metrics.port" if !config.metrics.port_was_set => "# port",
-                    _ => setting.parts().1,
+                let origin = self.origin(setting.key);
+                let is_comment = match setting.key {
+                    "metrics.port" => !config.metrics.port_was_set,
+                    "server.host" | "server.port" => {
+                        !config.listeners.is_empty() && origin == Origin::Default
+                    }
+                    _ => false,
                 };
-                line(f, key, &text, &self.origin(setting.key))?;
+                let (mark, key) = (if is_comment { "# " } else { "" }, setting.parts().1);
+                line(f, &format!("{mark}{key}"), &text, &origin)?;
             }
             if section == "tls" {
                 items(f, "tls.certificate", &config.tls.certificates, &self.certificates, certificate)?;
