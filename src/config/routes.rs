@@ -121,7 +121,7 @@ pub(super) fn read(building: &mut Building<'_>, mut section: Section<'_>) {
 }
 
 /// Every key that a route may have.
-fn all_keys() -> impl Iterator<Item = &'static str> {
+pub(super) fn all_keys() -> impl Iterator<Item = &'static str> {
     let options = ACTIONS.into_iter().flat_map(|(_, options)| options.iter().copied());
     COMMON.into_iter().chain(ACTIONS.map(|(name, _)| name)).chain(options)
 }

@@ -75,6 +75,27 @@ fn the_example_file_names_every_setting_and_its_variable() {
     }
 }
 
+#[test]
+fn the_example_file_names_every_key_of_its_lists() {
+    let text = std::fs::read_to_string(root().join("evenkeel.example.toml")).unwrap();
+    let lists: [(&str, Vec<&str>); 4] = [
+        ("[[route]]", routes::all_keys().collect()),
+        ("[[tcp]]", services::TCP.into()),
+        ("[[listener]]", services::LISTENER.into()),
+        ("[[upstream]]", services::UPSTREAM.into()),
+    ];
+    for (heading, keys) in lists {
+        let bodies = text.split(heading).skip(1).map(|body| body.split("\n[").next().unwrap());
+        let lines: Vec<&str> =
+            bodies.flat_map(str::lines).map(|line| line.trim_start_matches("# ")).collect();
+        for key in keys {
+            // Behind a comment sign, or in the braces of another.
+            let is_there = |line: &&str| line.contains(&format!("{key} = "));
+            assert!(lines.iter().any(is_there), "{key} of {heading} is not in the example");
+        }
+    }
+}
+
 // ---- what a server does that was told little
 
 #[test]
