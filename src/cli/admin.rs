@@ -24,16 +24,16 @@ fn places(configured: Option<PathBuf>, env: &dyn Env) -> Vec<PathBuf> {
     if let Some(path) = configured {
         return vec![path];
     }
+    // An empty variable would mean the working folder, which may be the one that is served.
+    let folder = |name| env.var(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let mut places = Vec::new();
-    if let Some(folder) = env.var("RUNTIME_DIRECTORY") {
+    if let Some(folders) = folder("RUNTIME_DIRECTORY") {
         places.extend(
-            folder.to_str().and_then(|all| all.split(':').next()).map(|one| Path::new(one).join(SOCKET)),
+            folders.to_str().and_then(|all| all.split(':').next()).map(|one| Path::new(one).join(SOCKET)),
         );
     }
     places.push(Path::new("/run/evenkeel").join(SOCKET));
-    if let Some(folder) = env.var("XDG_RUNTIME_DIR") {
-        places.push(Path::new(&folder).join("evenkeel-admin.sock"));
-    }
+    places.extend(folder("XDG_RUNTIME_DIR").map(|folder| folder.join("evenkeel-admin.sock")));
     places
 }
 
@@ -169,4 +169,26 @@ fn ask(mut stream: UnixStream, config: Option<&Path>) -> io::Result<(bool, Strin
     let answer = String::from_utf8_lossy(&answer);
     let (head, text) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok((head.starts_with("HTTP/1.1 200 "), text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn only_an_absolute_folder_is_a_runtime_folder() {
+        let with = |runtime: &str, user: &str| -> Vec<String> {
+            let env: BTreeMap<String, String> = [("RUNTIME_DIRECTORY", runtime), ("XDG_RUNTIME_DIR", user)]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into();
+            places(None, &env).iter().map(|place| place.display().to_string()).collect()
+        };
+        let usual = "/run/evenkeel/admin.sock";
+        assert_eq!(
+            with("/run/a:/run/b", "/run/user/1"),
+            ["/run/a/admin.sock", usual, "/run/user/1/evenkeel-admin.sock"]
+        );
+        assert_eq!((with("", ""), with("a", "./b")), (vec![usual.to_owned()], vec![usual.to_owned()]));
+    }
 }
