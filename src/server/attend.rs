@@ -12,6 +12,9 @@ use crate::tcp::ServiceId;
 use std::collections::HashMap;
 use std::io;
 
+/// So many connections are let go in a turn to make room: few, since one that has just come may be about to ask.
+const ROOM: usize = 4;
+
 /// Which listener of the settings: several can be at one address if that leaves the port to the system, and then they are told apart by
 /// their order.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -60,20 +63,35 @@ impl Spot {
     }
 }
 
-/// Turns until drained or stopped.
-pub(super) fn run(mut reactor: Reactor<Worker, OsNet>) -> io::Result<()> {
+/// Turns until drained or stopped; between turns this is done.
+pub(super) fn run(
+    mut reactor: Reactor<Worker, OsNet>,
+    between: impl Fn(&mut Reactor<Worker, OsNet>),
+) -> io::Result<()> {
     while reactor.turn(None)? != Turn::Finished {
-        if reactor.app().relief.is_due(reactor.now()) {
-            relief::relieve(&mut reactor);
-        }
-        if !reactor.app().orders.is_empty() {
-            carry_out(&mut reactor);
-        }
-        end_tick(&mut reactor);
+        between(&mut reactor);
     }
     // The page is read on while others drain: what was counted last, and that nothing is held here any more.
     reactor.with_app(|app, cx| app.publish(cx));
     Ok(())
+}
+
+/// What a worker does between turns.
+pub(super) fn look_after(reactor: &mut Reactor<Worker, OsNet>) {
+    if reactor.app().relief.is_due(reactor.now()) {
+        relief::relieve(reactor);
+    }
+    if !reactor.app().orders.is_empty() {
+        carry_out(reactor);
+    }
+    end_tick(reactor);
+}
+
+/// At the metrics port and the admin socket, who must get in when others hold all the connections there are: who asks for nothing goes.
+pub(super) fn make_room<N: Net>(reactor: &mut Reactor<Worker, N>) {
+    if reactor.connections() >= reactor.settings_mut().max_connections {
+        reactor.evict(ROOM);
+    }
 }
 
 /// The worker looks after itself once a second from now on.
@@ -185,5 +203,26 @@ mod tests {
         }
         assert!(counted.iter().any(|(now, count)| (2000..5000).contains(now) && *count == 1), "{counted:?}");
         assert!((5300..5500).contains(&last), "the tick is not waited for: {last}");
+    }
+
+    #[test]
+    fn who_looks_after_a_server_gets_in_when_others_hold_all_the_connections_there_are() {
+        let mut net = SimNet::<true>::new(1);
+        let listener = net.listen();
+        let settings = Settings { max_connections: 8, ..Settings::default() };
+        let mut reactor = Reactor::new(Worker::for_tests(Site::default()), net, settings);
+        reactor.add_listener(listener).unwrap();
+        for _ in 0..8 {
+            reactor.net_mut().arrive(listener, Script::new().wait(60_000).fin());
+        }
+        let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        reactor.net_mut().arrive(listener, Script::new().wait(100).send(get).await_fin().fin());
+        while reactor.app().tape().exchanges.is_empty() {
+            reactor.turn(None).unwrap();
+            make_room(&mut reactor);
+            reactor.check();
+        }
+        let took = reactor.net().elapsed_ms();
+        assert!(took < 1000, "after {took} ms");
     }
 }

@@ -221,7 +221,8 @@ impl Server {
             let (config, pages, shared) = (config.clone(), pages.clone(), self.shared.clone());
             let tls = self.tls.as_ref().map(|tls| tls.store.clone());
             let work = move || worker((&config, pages), &shared, (number, count), cloned, tls);
-            self.handles.push(start_worker(&mut self.workers, format!("worker-{number}"), work)?);
+            let name = format!("worker-{number}");
+            self.handles.push(start_worker(&mut self.workers, name, work, attend::look_after)?);
         }
         for handle in &self.handles {
             // It has just started: its mailbox is as good as empty.
@@ -231,7 +232,7 @@ impl Server {
             let mut workers = Workers::with_stack(STACK);
             let shared = self.shared.clone();
             let work = move || admin(&shared, count, metrics, orders);
-            let handle = start_worker(&mut workers, "metrics".into(), work)?;
+            let handle = start_worker(&mut workers, "metrics".into(), work, attend::make_room)?;
             self.admin = Some((handle, workers));
         }
         Ok(())
@@ -319,11 +320,12 @@ impl Server {
     }
 }
 
-/// Starts a thread that builds its reactor itself, since handlers stay on the thread they were made on.
+/// Starts a thread that builds its reactor itself, since handlers stay on the thread they were made on; `between`: see [`attend::run`].
 fn start_worker(
     workers: &mut Workers,
     name: String,
     build: impl FnOnce() -> io::Result<Reactor<Worker, OsNet>> + Send + 'static,
+    between: impl Fn(&mut Reactor<Worker, OsNet>) + Send + 'static,
 ) -> io::Result<Handle<Message>> {
     let (to, from) = mpsc::channel();
     workers.start(name.clone(), move || match build() {
@@ -331,7 +333,7 @@ fn start_worker(
             // Whoever started us waits for this.
             let _ = to.send(Ok(reactor.handle()));
             // Told now, not when all have ended: the others go on.
-            attend::run(reactor).inspect_err(|error| log::error!("{name} has ended: {error}"))
+            attend::run(reactor, between).inspect_err(|error| log::error!("{name} has ended: {error}"))
         }
         Err(error) => {
             let _ = to.send(Err(error));
