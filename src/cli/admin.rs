@@ -145,6 +145,13 @@ fn order(stream: UnixStream, config: Option<&Path>, said: Option<u8>, world: &mu
             writeln!(world.stderr, "the server has refused it and runs on as before")
         }
         Ok((false, text)) => write!(world.stderr, "error: {text}"),
+        Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&error.kind()) => {
+            let seconds = PATIENCE.as_secs();
+            writeln!(
+                world.stderr,
+                "error: the server has not answered for {seconds} s; its log will say what came of it"
+            )
+        }
         Err(error) => writeln!(world.stderr, "error: the server did not answer: {error}"),
     };
     said.unwrap_or(EXIT_FAILED)
