@@ -247,6 +247,17 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_drain_whose_time_is_up_says_how_many_it_has_cut() {
+    let config = CONFIG.replace("port = 0\n", "port = 0\ndrain_timeout = \"100ms\"\n");
+    let mut server = serve("out-of-time", &config, |command| command);
+    let _stuck = begin_upload(server.at);
+    server.program.signal(Signal::TERM);
+    let (code, log) = server.program.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("server.drain_timeout is up: 1 connections are cut"), "{log}");
+}
+
+#[test]
 fn a_second_signal_ends_at_once_also_while_listeners_are_still_open_and_says_so() {
     let config = CONFIG.replace("port = 0\n", "port = 0\ndrain_lag = \"1h\"\n");
     let mut server = serve("second-in-lag", &config, |command| command);

@@ -4,6 +4,7 @@ use super::logs::Logs;
 use super::systemd::{self, Watchdog};
 use super::{admin, descriptors};
 use crate::config::Loaded;
+use crate::observe::Reason;
 use crate::observe::lifecycle::info_or_graver;
 use crate::reactor::net::os::Stopwatch;
 use crate::server::settings::{Address, Config};
@@ -154,6 +155,11 @@ impl Supervisor<'_> {
                 log::info!("draining for {} s, waiting for {waits}", watch.elapsed().as_secs());
                 systemd::status(&format!("draining, waiting for {waits}"));
             }
+        }
+        let ends = server.shared().hub.total();
+        let cut: u64 = ends.closes().filter(|end| end.1 == Reason::Stopped).map(|end| end.2).sum();
+        if cut > 0 {
+            log::warn!("server.drain_timeout is up: {cut} connections are cut");
         }
         log::info!("drained in {} ms", watch.elapsed().as_millis());
     }
