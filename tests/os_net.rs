@@ -454,3 +454,19 @@ fn two_reactors_share_one_listening_socket_and_one_goes_on_when_the_other_drains
     served.remove(0).stop();
     assert_eq!(gauge.get(), 0);
 }
+
+#[test]
+fn what_follows_urgent_data_is_read_without_another_edge() {
+    let (listener, addr) = local();
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.write_all(b"before").unwrap();
+    // A read ends at the urgent byte, which is not part of the stream, however much lies behind it.
+    socket2::SockRef::from(&client).send_out_of_band(b"!").unwrap();
+    client.write_all(b"after").unwrap();
+    let served = setup(Does::Echo).serve(Some(listener));
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut back = [0; 11];
+    client.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"beforeafter");
+    served.stop();
+}

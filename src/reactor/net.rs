@@ -97,7 +97,7 @@ impl Ready {
     pub const READABLE: Ready = Ready(1);
     /// A write may move something.
     pub const WRITABLE: Ready = Ready(2);
-    /// A hint: the peer has closed at least its writing side. A short read proves nothing then.
+    /// A hint: the peer has closed at least its writing side, or sent urgent data. A short read proves nothing then.
     pub const HANGUP: Ready = Ready(4);
 
     /// Both sets.

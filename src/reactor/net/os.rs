@@ -39,6 +39,8 @@ const EVENTS: usize = 1024;
 const REFILLS: usize = 64;
 /// Most bytes that one `sendfile` is asked for: a large file on a fast peer must not starve the rest.
 const SENDFILE_MAX: u64 = 1 << 20;
+/// What is watched for of what comes. A read ends at urgent data (tcp(7)), however much lies behind it: that has to be known.
+const COMES: Interest = Interest::READABLE.add(Interest::PRIORITY);
 /// The waker's own name. Its index would be a listener's and its generation is never drawn for one: no connection bears it.
 const WAKER: mio::Token = mio::Token(usize::MAX);
 /// The alarm's, likewise.
@@ -212,7 +214,7 @@ impl Net for OsNet {
 
     fn connect(&mut self, to: &Target, token: Token) -> Result<OsStream, Fault> {
         let stream = listener::connect(to).map_err(|error| fault("connect", &error))?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = COMES | Interest::WRITABLE;
         self.register(stream.as_fd(), token, interest).map_err(|error| fault("watch", &error))?;
         Ok(OsStream(stream))
     }
@@ -230,12 +232,12 @@ impl Net for OsNet {
     }
 
     fn watch(&mut self, stream: &mut OsStream, token: Token) -> io::Result<()> {
-        self.register(stream.as_fd(), token, Interest::READABLE)
+        self.register(stream.as_fd(), token, COMES)
     }
 
     fn watch_writes(&mut self, stream: &mut OsStream, token: Token) -> io::Result<()> {
         // Registering anew arms the edge anew: a socket that became writable meanwhile is reported.
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = COMES | Interest::WRITABLE;
         self.poll.registry().reregister(&mut SourceFd(&stream.0.as_raw_fd()), to_mio(token), interest)
     }
 
@@ -332,7 +334,7 @@ fn ready(event: &mio::event::Event) -> Ready {
     if event.is_writable() {
         ready = ready.with(Ready::WRITABLE);
     }
-    if event.is_read_closed() {
+    if event.is_read_closed() || event.is_priority() {
         ready = ready.with(Ready::READABLE).with(Ready::HANGUP);
     }
     ready
