@@ -603,3 +603,17 @@ fn who_was_spared_once_because_something_seemed_to_come_can_still_be_let_go() {
     run_for(&mut reactor, 150);
     assert_eq!(reactor.counters().evicted, 1, "the second time nothing speaks for it");
 }
+
+#[test]
+fn who_left_as_much_unread_as_the_largest_buffer_still_hears_of_the_end() {
+    let guest = || {
+        act(|told, _| match told {
+            Told::Event(Event::Eof) => Step::Close(Close::Graceful, Why::Done),
+            _ => Step::Continue,
+        })
+    };
+    let (mut reactor, listener) = simulated(app(guest), Settings::default());
+    reactor.net_mut().arrive(listener, Script::new().send([b'x'; 64 << 10]).wait(5).fin());
+    settle(&mut reactor);
+    assert_eq!(reactor.app().ends, [Why::Done]);
+}

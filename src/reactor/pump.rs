@@ -184,8 +184,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             match self.core.pool.grow(buffer) {
                 Ok(larger) => buffer = larger,
                 Err(full) => {
-                    self.core.pool.give(full);
-                    return self.close_now(token, PortReason::InputOverflow.into(), CloseHow::Reset);
+                    port.inbox = Some(full);
+                    return self.read_past(token);
                 }
             }
         }
@@ -200,6 +200,15 @@ impl<A: App, N: Net> Reactor<A, N> {
                 port.inbox = Some(buffer);
                 self.read_nothing(token, other);
             }
+        }
+    }
+
+    /// The largest buffer is full of what the session left. So much it may leave; a byte more is too much.
+    fn read_past(&mut self, token: Token) {
+        let Some(Some(stream)) = self.streams.get_mut(token.index()) else { return };
+        match self.net.read(stream, &mut self.scratch) {
+            Io::Done(_) => self.close_now(token, PortReason::InputOverflow.into(), CloseHow::Reset),
+            other => self.read_nothing(token, other),
         }
     }
 
