@@ -617,3 +617,21 @@ fn who_left_as_much_unread_as_the_largest_buffer_still_hears_of_the_end() {
     settle(&mut reactor);
     assert_eq!(reactor.app().ends, [Why::Done]);
 }
+
+#[test]
+#[should_panic(expected = "out of range")]
+fn a_piece_of_shared_bytes_that_are_not_there_is_a_mistake_that_is_told_at_once() {
+    let guest = || {
+        act(|told, cx| {
+            if let Told::Event(Event::Open) = told {
+                cx.write_part(Part::Shared(Arc::from(&b"ten bytes."[..]), 0..11));
+            }
+            Step::Continue
+        })
+    };
+    let (mut reactor, addr) = real(app(guest));
+    let _peer = std::net::TcpStream::connect(addr).unwrap();
+    for _ in 0..20 {
+        reactor.turn(Some(Duration::from_millis(5))).unwrap();
+    }
+}

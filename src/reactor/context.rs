@@ -303,7 +303,7 @@ impl<A: App> Cx<'_, A> {
         compose(self.core.cork.bytes_mut())
     }
 
-    /// Sends a piece without copying it.
+    /// Sends a piece without copying it. Panics if it is a range of shared bytes that are not there.
     pub fn write_part(&mut self, part: Part) {
         self.core.cork.push(part);
     }

@@ -32,12 +32,12 @@ pub enum Part {
 }
 
 impl Part {
-    /// How many bytes it is.
+    /// How many bytes it is. A range that ends before it begins has none.
     pub fn len(&self) -> u64 {
         match self {
             Part::Shared(_, range) => range.len() as u64,
             Part::Static(bytes) => bytes.len() as u64,
-            Part::File(_, range) => range.end - range.start,
+            Part::File(_, range) => range.end.saturating_sub(range.start),
         }
     }
 
@@ -49,7 +49,7 @@ impl Part {
     /// Its bytes; none for a file.
     fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Part::Shared(bytes, range) => bytes.get(range.clone()),
+            Part::Shared(bytes, range) => Some(&bytes[range.clone()]),
             Part::Static(bytes) => Some(bytes),
             Part::File(..) => None,
         }
@@ -171,6 +171,9 @@ impl Outbox {
     }
 
     /// Appends a piece. An empty one is dropped.
+    ///
+    /// # Panics
+    /// If it is a range of shared bytes that are not there.
     pub fn push(&mut self, part: Part) {
         match part.len() {
             0 => return,

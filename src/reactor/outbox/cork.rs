@@ -43,6 +43,9 @@ impl Cork {
     }
 
     /// Appends a piece. An empty one is dropped.
+    ///
+    /// # Panics
+    /// If it is a range of shared bytes that are not there.
     pub fn push(&mut self, part: Part) {
         match part.len() {
             0 => return,
