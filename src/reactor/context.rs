@@ -83,7 +83,7 @@ pub enum Admit<S> {
 /// What happens to a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event<N> {
-    /// The connection stands: accepted, connected, TLS agreed. The first event, but for `Drain` while TLS is being agreed on.
+    /// The connection stands: accepted, connected, TLS agreed. Until then a session may hear of a failure, a `Drain`, time or notes.
     Open,
     /// The peer will send no more; every byte before has been shown. Writing may go on. Told once.
     Eof,
