@@ -458,6 +458,13 @@ impl<A: App, N: Net> Reactor<A, N> {
             assert_eq!(port.flags.has(Flags::LATER), core.later.holds(token), "{token}: shown later once");
             let waits = port.outbox.is_some() && port.ready.has(Ready::WRITABLE) && port.phase == Phase::Open;
             assert!(!waits || port.flags.has(Flags::QUEUED), "{token}: what can be sent is queued");
+            let open = matches!(port.phase, Phase::Open | Phase::ReadOnly);
+            let comes = port.ready.has(Ready::READABLE) && !port.flags.has(Flags::EOF)
+                || port.flags.has(Flags::SHOW) && port.inbox.is_some();
+            let free = port.flags.has(Flags::HELD) && port.is_low(&core.settings);
+            let due = open && (free || comes && !port.flags.hold_input())
+                || port.phase == Phase::Lingering && port.ready.has(Ready::READABLE);
+            assert!(!due || port.flags.has(Flags::QUEUED), "{token}: what is to be read, or told, is queued");
             assert!(port.phase.has_session() || port.reason.is_some(), "{token}: an end has a reason");
             counted += usize::from(port.flags.has(Flags::COUNTED));
         }
