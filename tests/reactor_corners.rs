@@ -635,3 +635,126 @@ fn a_piece_of_shared_bytes_that_are_not_there_is_a_mistake_that_is_told_at_once(
         reactor.turn(Some(Duration::from_millis(5))).unwrap();
     }
 }
+
+#[test]
+fn what_was_said_before_tls_begins_leaves_in_plaintext_though_it_had_to_wait() {
+    let guest = || {
+        act(|told, cx| {
+            if let Told::Data(input) = told {
+                input.take(input.bytes().len());
+                cx.write(b"220 go ahead\r\n");
+                cx.start_tls(server_side(BOTH));
+            }
+            Step::Continue
+        })
+    };
+    let (mut reactor, listener) = simulated(app(guest), Settings::default());
+    let script = Script::new().window(4).send("STARTTLS\r\n").wait(10).window(u64::MAX);
+    let peer = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 20);
+    assert_eq!(reactor.net().sent(peer), b"220 go ahead\r\n");
+}
+
+#[test]
+fn a_connect_that_was_given_up_before_its_failure_was_told_says_nothing_of_the_next() {
+    let (first, second) = (Target::Unix("/run/nobody.sock".into()), Target::Unix("/run/there.sock".into()));
+    let next = second.clone();
+    let dialer = act(move |told, cx| match told {
+        Told::Event(Event::Drain) => {
+            cx.attach(&next);
+            Step::Detach(CloseHow::Normal)
+        }
+        Told::Event(Event::Open) => Step::Close(Close::Graceful, Why::Done),
+        _ => Step::Continue,
+    });
+    let (mut reactor, _) = simulated(app(|| unreachable!()), Settings::default());
+    reactor.net_mut().on_connect(second, Plan::from(Script::new().fin()));
+    reactor.with_app(|_, cx| assert!(cx.connect(&first, dialer).is_ok()));
+    reactor.drain(Duration::from_secs(60));
+    settle(&mut reactor);
+    assert_eq!(reactor.app().ends, [Why::Done]);
+}
+
+#[test]
+fn what_became_of_a_stream_that_was_let_go_does_not_touch_the_next() {
+    let (tell, told_us) = std::sync::mpsc::channel();
+    let to = Target::Unix("/run/there.sock".into());
+    let next = to.clone();
+    let guest = move || {
+        let (tell, next, mut opened) = (tell.clone(), next.clone(), false);
+        act(move |told, cx| {
+            match told {
+                Told::Data(input) => {
+                    tell.send(String::from_utf8_lossy(input.bytes()).into_owned()).unwrap();
+                    input.take(input.bytes().len());
+                }
+                Told::Event(Event::Open) if !opened => {
+                    opened = true;
+                    cx.set_reading(false);
+                    cx.write(b"x");
+                }
+                Told::Event(Event::Failed(Failure { op: Op::Write, fault: Fault::Reset })) => {
+                    cx.attach(&next);
+                    return Step::Detach(CloseHow::Normal);
+                }
+                Told::Event(event) => {
+                    tell.send(format!("{event:?}")).unwrap();
+                    if event == Event::Eof {
+                        return Step::Close(Close::Graceful, Why::Done);
+                    }
+                }
+            }
+            Step::Continue
+        })
+    };
+    let (mut reactor, listener) = simulated(app(guest), Settings::default());
+    reactor.net_mut().on_connect(to, Plan::from(Script::new().send("hello").fin()));
+    reactor.net_mut().arrive(listener, Script::new().fail_write(Fault::Reset));
+    run_for(&mut reactor, 50);
+    assert_eq!(told_us.try_iter().collect::<Vec<_>>(), ["Open", "hello", "Eof"]);
+}
+
+#[test]
+fn who_waits_while_descriptors_ran_out_is_let_in_before_the_listener_closes() {
+    use evenkeel::reactor::net::sim::AcceptFault;
+    let (mut reactor, listener) = simulated(app(|| act(|_, _| Step::Continue)), Settings::default());
+    reactor.net_mut().fail_accept(listener, [AcceptFault::Exhausted]);
+    reactor.net_mut().arrive(listener, Script::new());
+    run_for(&mut reactor, 1);
+    assert_eq!(reactor.counters().accept_exhausted, 1);
+    reactor.drain(Duration::from_secs(60));
+    assert_eq!(reactor.counters().accepted, 1);
+}
+
+#[test]
+fn a_shorter_limit_holds_for_who_waits_already() {
+    let guest = || {
+        act(|told, cx| match told {
+            Told::Event(Event::Open) => {
+                cx.write(b"not taken");
+                Step::Continue
+            }
+            Told::Event(Event::Timeout(_)) => Step::Close(Close::Abort, Why::Done),
+            _ => Step::Continue,
+        })
+    };
+    let (mut reactor, listener) = simulated(app(guest), Settings::default());
+    reactor.net_mut().arrive(listener, Script::new().window(0));
+    run_for(&mut reactor, 3000);
+    reactor.set_settings(Settings { write_timeout: Duration::from_secs(5), ..Settings::default() });
+    settle(&mut reactor);
+    assert!(reactor.net().elapsed_ms() < 6000, "after {} ms", reactor.net().elapsed_ms());
+}
+
+#[test]
+fn who_waits_at_the_limit_is_let_in_at_once_when_it_is_raised() {
+    let settings = Settings { max_connections: 1, ..Settings::default() };
+    let (mut reactor, listener) = simulated(app(|| act(|_, _| Step::Continue)), settings);
+    reactor.net_mut().arrive(listener, Script::new());
+    reactor.net_mut().arrive(listener, Script::new());
+    run_for(&mut reactor, 10);
+    assert_eq!(reactor.counters().accepted, 1);
+    reactor.set_settings(Settings { max_connections: 2, ..Settings::default() });
+    run_for(&mut reactor, 10);
+    assert_eq!(reactor.counters().accepted, 2);
+}
