@@ -36,9 +36,9 @@ impl Session for Line {
     fn on_event(&mut self, event: EventOf<Shout>, _: &mut Shout, _: &mut Cx<'_, Shout>) -> StepOf<Shout> {
         match event {
             Event::Eof | Event::Drain => Step::Close(Close::Graceful, None),
-            Event::Open | Event::Drained | Event::Failed(_) | Event::Timeout(_) | Event::Note(..) => {
-                Step::Continue
-            }
+            // It takes nothing of what it is sent.
+            Event::Timeout(_) => Step::Close(Close::Abort, None),
+            Event::Open | Event::Drained | Event::Failed(_) | Event::Note(..) => Step::Continue,
         }
     }
 }

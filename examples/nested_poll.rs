@@ -37,9 +37,9 @@ impl Session for Echo {
     fn on_event(&mut self, event: EventOf<Mirror>, _: &mut Mirror, _: &mut Cx<'_, Mirror>) -> StepOf<Mirror> {
         match event {
             Event::Eof | Event::Drain => Step::Close(Close::Graceful, None),
-            Event::Open | Event::Drained | Event::Failed(_) | Event::Timeout(_) | Event::Note(..) => {
-                Step::Continue
-            }
+            // It takes nothing of what it is sent.
+            Event::Timeout(_) => Step::Close(Close::Abort, None),
+            Event::Open | Event::Drained | Event::Failed(_) | Event::Note(..) => Step::Continue,
         }
     }
 }

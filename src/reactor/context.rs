@@ -35,7 +35,7 @@ pub trait App: Sized {
     fn admit(&mut self, listener: ListenerId, peer: &Peer, cx: &mut AppCx<'_, Self>) -> Admit<Self::Session>;
     /// A message from another thread.
     fn on_message(&mut self, message: Self::Message, cx: &mut AppCx<'_, Self>);
-    /// A connection has ended, for this reason. Called exactly once per session, last.
+    /// A connection has ended, for this reason. Called exactly once per session, last; not when the reactor itself is dropped.
     fn on_close(&mut self, session: Self::Session, end: End<Self::Reason>, cx: &mut AppCx<'_, Self>);
     /// A turn is over.
     fn on_turn(&mut self, cx: &mut AppCx<'_, Self>) {
@@ -44,6 +44,9 @@ pub trait App: Sized {
 }
 
 /// A protocol machine for one connection. Stored inline: keep it small.
+///
+/// A call that panics leaves the reactor in the middle of its turn, and it must not be used any more: catch at the call whatever may
+/// panic, where one connection is not to end all of them.
 pub trait Session: Sized {
     /// The program it belongs to.
     type App: App<Session = Self>;
