@@ -127,6 +127,7 @@ impl<A: App, N: Net> Reactor<A, N> {
     }
 
     pub(super) fn accept_all(&mut self) {
+        self.newcomers = self.core.ports.next();
         for index in 0..self.listeners.len() {
             self.accept_from(index);
         }
@@ -211,7 +212,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.deliver_births();
     }
 
-    /// Lets go of up to `most` connections that have been idle longest; says how many.
+    /// Lets go of up to `most` connections that have been idle longest; says how many. Not of those that have just been accepted: what
+    /// they ask may be there and has not been looked for.
     pub fn evict(&mut self, most: usize) -> usize {
         let mut evicted = 0;
         for _ in 0..self.core.idle.len() {
@@ -220,7 +222,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             let Some(token) = self.core.ports.token_at(index) else { continue };
             let Some(port) = self.core.ports.get_mut(token) else { continue };
             // Bytes that came meanwhile make it busy: closing now would reset a request on its way. If they mean nothing, it is idle still.
-            if port.ready.has(Ready::READABLE) {
+            if port.ready.has(Ready::READABLE) || token >= self.newcomers {
                 self.core.idle.join(index);
             } else {
                 port.flags.set(Flags::EVICTABLE, false);

@@ -52,6 +52,11 @@ impl<T> Table<T> {
         self.slots.try_remove(index).map(|(_, value)| value)
     }
 
+    /// Before every name that will be given, and behind all that were.
+    pub fn next(&self) -> Token {
+        Token::new(0, self.next_generation)
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.slots.len()

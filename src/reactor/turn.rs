@@ -83,6 +83,8 @@ pub struct Reactor<A: App, N: Net> {
     pub(super) gauge: Gauge,
     pub(super) scratch: Box<[u8]>,
     pub(super) drain_until: Option<Millis>,
+    /// Before the names of those that came in this turn, or after the last: nothing that they say has been looked for yet.
+    pub(super) newcomers: Token,
     events: Vec<(Token, Ready)>,
     fired: Vec<usize>,
     stopped: bool,
@@ -128,6 +130,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             gauge,
             scratch: vec![0; LARGEST].into_boxed_slice(),
             drain_until: None,
+            newcomers: Token::new(0, 0),
             events: Vec::new(),
             fired: Vec::new(),
             stopped: false,

@@ -225,4 +225,28 @@ mod tests {
         let took = reactor.net().elapsed_ms();
         assert!(took < 1000, "after {took} ms");
     }
+
+    #[test]
+    fn who_has_just_come_is_heard_before_it_is_taken_for_one_who_asks_for_nothing() {
+        let mut net = SimNet::<true>::new(1);
+        let listener = net.listen();
+        let settings = Settings { max_connections: 8, ..Settings::default() };
+        let mut reactor = Reactor::new(Worker::for_tests(Site::default()), net, settings);
+        reactor.add_listener(listener).unwrap();
+        let act = |reactor: &mut Reactor<Worker, SimNet<true>>| {
+            reactor.turn(Some(Duration::from_millis(10))).unwrap();
+            make_room(reactor);
+            reactor.check();
+        };
+        // All but one place are held by those who are about to ask.
+        for _ in 0..7 {
+            reactor.net_mut().arrive(listener, Script::new().send("GET / HTTP").wait(60_000).fin());
+        }
+        (0..5).for_each(|_| act(&mut reactor));
+        let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let last = reactor.net_mut().arrive(listener, Script::new().send(get));
+        (0..5).for_each(|_| act(&mut reactor));
+        assert!(reactor.net().sent(last).starts_with(b"HTTP/1.1 "));
+        assert!(!reactor.net().was_reset(last));
+    }
 }
