@@ -222,7 +222,7 @@ impl<A: App, N: Net> Reactor<A, N> {
             let Some(token) = self.core.ports.token_at(index) else { continue };
             let Some(port) = self.core.ports.get_mut(token) else { continue };
             // Bytes that came meanwhile make it busy: closing now would reset a request on its way. If they mean nothing, it is idle still.
-            if port.ready.has(Ready::READABLE) || token >= self.newcomers {
+            if !port.is_idle() || port.ready.has(Ready::READABLE) || token >= self.newcomers {
                 self.core.idle.join(index);
             } else {
                 port.flags.set(Flags::EVICTABLE, false);

@@ -303,6 +303,11 @@ impl<R> Port<R> {
         self.outbox.as_ref().is_none_or(|outbox| outbox.memory() < settings.low_water && !outbox.has_file())
     }
 
+    /// It may be let go when something runs short: nobody waits for anything. Not before it was shown again what it has left.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flags.has(Flags::EVICTABLE) && !self.flags.has(Flags::LATER)
+    }
+
     /// The nearest of its deadlines.
     pub(super) fn nearest(&self, settings: &Settings) -> Millis {
         let mut at = self.phase_at.min(self.total_at);

@@ -2,7 +2,7 @@
 
 use super::context::{App, AppCx, Core, Cx};
 use super::net::Peer;
-use super::port::{Flags, Phase};
+use super::port::Phase;
 use super::token::Token;
 
 /// A connection as [`AppCx::survey`] shows it.
@@ -20,7 +20,7 @@ pub struct Surveyed<'a, S> {
     pub backlog: usize,
     /// Bytes of memory that the transport holds for it beside its slot: buffers, its part of what is shared, TLS.
     pub held: usize,
-    /// It may be let go first: see [`Cx::set_evictable`].
+    /// It may be let go first: see [`Cx::set_evictable`]; and it is not soon shown again what it has left.
     pub evictable: bool,
 }
 
@@ -59,7 +59,7 @@ impl<A: App> AppCx<'_, A> {
         self.core.ports.iter().filter_map(|(token, port)| {
             let session = self.sessions.get(token.index())?.as_ref()?;
             let (backlog, held) = (port.backlog(), port.held());
-            let evictable = port.flags.has(Flags::EVICTABLE);
+            let evictable = port.is_idle();
             Some(Surveyed { token, session, peer: port.peer, phase: port.phase, backlog, held, evictable })
         })
     }
