@@ -1264,3 +1264,19 @@ fn handlers_look_after_themselves_also_while_nobody_is_connected() {
     drop(looked);
     serving.join().unwrap().unwrap();
 }
+
+#[test]
+fn who_still_takes_its_answer_is_not_let_go_as_idle() {
+    const LEN: usize = 200_000;
+    let answer = f(|_, reply| reply.start(200).body(&vec![b'x'; LEN]));
+    let (mut reactor, listener) = serving(with("/a", answer));
+    let script = Script::new().window(64 << 10).send(get("/a")).wait(100).window(u64::MAX);
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 50);
+    // As when memory or descriptors run short.
+    assert_eq!(reactor.evict(1), 0);
+    assert!(reactor.with_app(|_, cx| cx.survey().all(|row| !row.evictable)), "it answers for what it holds");
+    run_for(&mut reactor, 1000);
+    assert!(seen(&reactor, id)[0].whole);
+    assert_eq!(reactor.evict(1), 1, "now it is idle");
+}

@@ -212,8 +212,8 @@ impl<A: App, N: Net> Reactor<A, N> {
         self.deliver_births();
     }
 
-    /// Lets go of up to `most` connections that have been idle longest; says how many. Not of those that have just been accepted: what
-    /// they ask may be there and has not been looked for.
+    /// Lets go of up to `most` connections that have been idle longest; says how many. None to whom something is still sent, or who has
+    /// just been accepted: what it asks may be there and has not been looked for.
     pub fn evict(&mut self, most: usize) -> usize {
         let mut evicted = 0;
         for _ in 0..self.core.idle.len() {

@@ -303,9 +303,9 @@ impl<R> Port<R> {
         self.outbox.as_ref().is_none_or(|outbox| outbox.memory() < settings.low_water && !outbox.has_file())
     }
 
-    /// It may be let go when something runs short: nobody waits for anything. Not before it was shown again what it has left.
+    /// It may be let go when something runs short: nothing waits to be sent, nor what the session has left to be shown again.
     pub(super) fn is_idle(&self) -> bool {
-        self.flags.has(Flags::EVICTABLE) && !self.flags.has(Flags::LATER)
+        self.flags.has(Flags::EVICTABLE) && !self.flags.has(Flags::LATER) && self.outbox.is_none()
     }
 
     /// The nearest of its deadlines.

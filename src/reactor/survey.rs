@@ -20,7 +20,7 @@ pub struct Surveyed<'a, S> {
     pub backlog: usize,
     /// Bytes of memory that the transport holds for it beside its slot: buffers, its part of what is shared, TLS.
     pub held: usize,
-    /// It may be let go first: see [`Cx::set_evictable`]; and it is not soon shown again what it has left.
+    /// It may be let go first: see [`Cx::set_evictable`]. Not while something waits to be sent, or what it has left to be shown again.
     pub evictable: bool,
 }
 
