@@ -248,6 +248,10 @@ impl World {
             if !out.is_empty() || self.woken.swap(false, Ordering::AcqRel) || self.now >= deadline {
                 return Ok(());
             }
+            // Those whose turn it was have closed meanwhile; others were kept for the next.
+            if !self.ready.is_empty() {
+                continue;
+            }
             match self.next_due() {
                 Some(at) if at <= deadline => self.now = self.now.max(at),
                 _ if deadline < u64::MAX => self.now = deadline,
