@@ -137,6 +137,59 @@ fn what_a_large_answer_holds_ends_with_it_whoever_else_has_its_bytes_meanwhile()
 }
 
 #[test]
+fn what_has_come_of_a_request_counts_as_held_until_it_is_answered() {
+    let head = post("/echo", "content-length: 100000\r\n");
+    let long = post("/upload", &format!("x: {}\r\ncontent-length: 10\r\n", "y".repeat(9_000)));
+    for (first, rest, least) in [(head.clone() + &"x".repeat(60_000), 40_000, 60_000), (long, 10, 9_000)] {
+        let (mut reactor, listener) = serving(site());
+        let script = Script::new().send(first).wait(100).send("x".repeat(rest));
+        let id = reactor.net_mut().arrive(listener, script);
+        run_for(&mut reactor, 50);
+        assert!(reactor.with_app(|_, cx| cx.sessions_hold()) >= least);
+        run_for(&mut reactor, 100);
+        assert_eq!((reported(&reactor), seen(&reactor, id)[0].whole), (vec![200], true));
+        assert_eq!(reactor.with_app(|_, cx| cx.sessions_hold()), 0);
+    }
+}
+
+/// Says that it holds so much each time it is asked, or panics; waits once.
+struct Holds(Vec<usize>);
+
+impl Body for Holds {
+    fn more(&mut self, out: &mut Vec<u8>) -> Flow {
+        out.push(b'x');
+        match self.0.pop() {
+            Some(_) if !self.0.is_empty() => Flow::Wait,
+            _ => Flow::End,
+        }
+    }
+
+    fn held(&self) -> usize {
+        *self.0.last().expect("on purpose")
+    }
+}
+
+#[test]
+fn what_a_body_holds_is_asked_after_each_piece_and_nothing_is_lost_where_it_cannot_say() {
+    let holds = f(|_, reply| {
+        http::keep(reply.ticket());
+        reply.start(200).stream(None, Box::new(Holds(vec![30_000, 2_000_000, 1_000_000])))
+    });
+    let (mut reactor, listener) = serving(with("/holds", holds));
+    let id = reactor.net_mut().arrive(listener, Script::new().send(get("/holds")));
+    let ticket = || tickets().pop().unwrap();
+    run_for(&mut reactor, 10);
+    let ticket = ticket();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(reactor.with_app(|_, cx| cx.sessions_hold()) / 10_000);
+        ticket.nudge();
+        run_for(&mut reactor, 10);
+    }
+    assert_eq!((held, brief(&reactor, id)), (vec![200, 3, 0], vec![is(200, "xxx")]));
+}
+
+#[test]
 fn a_closure_answers_and_sees_the_request() {
     let site = with(
         "/hello/{name}",
@@ -211,6 +264,23 @@ fn an_upload_without_a_body_is_reported_with_its_route() {
         let (reactor, _) = one(site(), Script::new().send(post("/upload", fields)).fin());
         assert_eq!((reported(&reactor), routes(&reactor)), (vec![200], vec!["/upload"]), "{fields:?}");
     }
+}
+
+#[test]
+fn an_upload_that_is_answered_with_much_is_reported_with_its_route() {
+    struct Much;
+    impl Upload for Much {
+        fn data(&mut self, _: &[u8]) -> Accepting {
+            Accepting::More
+        }
+        fn end(self: Box<Self>, _: bool, reply: Responder<'_>) -> Reply {
+            reply.start(200).body(&[b'x'; http::BIG])
+        }
+    }
+    let much = Streaming(|_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Much)));
+    let script = Script::new().window(1000).send(post("/much", "content-length: 3\r\n")).send("abc");
+    let (reactor, _) = one(with("/much", much), script.wait(500).window(u64::MAX).fin());
+    assert_eq!((reported(&reactor), routes(&reactor)), (vec![200], vec!["/much"]));
 }
 
 #[test]
@@ -545,6 +615,16 @@ fn an_upload_gets_its_body_piece_by_piece_whole() {
 }
 
 #[test]
+fn a_client_that_does_not_wait_for_100_gets_none() {
+    for (path, sent) in [("/echo", "he"), ("/echo", "hello")] {
+        let head = post(path, "content-length: 5\r\nexpect: 100-continue\r\n");
+        let script = Script::new().send(head + sent).wait(10).send(&"hello"[sent.len()..]).fin();
+        let (reactor, id) = one(site(), script);
+        assert_eq!(brief(&reactor, id), [is(200, "hello")], "{sent}");
+    }
+}
+
+#[test]
 fn a_client_that_expects_it_is_told_to_continue_once() {
     for path in ["/upload", "/echo"] {
         let head = post(path, "content-length: 5\r\nexpect: 100-continue\r\n");
@@ -657,6 +737,34 @@ fn an_upload_that_was_held_back_is_measured_again_when_it_goes_on() {
     assert_eq!((summary(&reactor, id), closes(&reactor)), ("408".into(), &[Reason::BodyTooSlow][..]));
 }
 
+#[test]
+fn the_time_for_which_an_upload_was_held_back_does_not_count_for_its_rate() {
+    // A slow head, a first byte that is held back for long, a pause; then all of it.
+    let head = post("/careful", "content-length: 20000\r\n");
+    let script = Script::new().send(&head[..9]).wait(4_000).send(&head[9..20]).wait(4_000).send(&head[20..]);
+    let script = script.send("x").wait(24_000).send(vec![b'x'; 19_999]);
+    let (mut reactor, listener) = serving(careful());
+    let id = reactor.net_mut().arrive(listener, script);
+    run_for(&mut reactor, 28_000);
+    tickets().iter().for_each(|ticket| assert!(ticket.nudge()));
+    run_for(&mut reactor, 5_000);
+    assert_eq!(brief(&reactor, id), [is(200, "20000 true")]);
+}
+
+#[test]
+fn a_body_that_comes_fast_and_then_too_slowly_is_given_up_a_window_later() {
+    let begin = Script::new().send(post("/echo", "content-length: 900000\r\n")).send(vec![b'x'; 100_000]);
+    let id = |script: Script, reactor: &mut Serving, listener| reactor.net_mut().arrive(listener, script);
+    let (mut reactor, listener) = serving(site());
+    let trickle = (0..100).fold(begin, |script, _| script.wait(1000).send("x"));
+    let id = id(trickle, &mut reactor, listener);
+    run_for(&mut reactor, 19_900);
+    assert!(!reactor.net().fin_sent(id));
+    run_for(&mut reactor, 200);
+    assert!(reactor.net().fin_sent(id));
+    assert_eq!(summary(&reactor, id), "408");
+}
+
 fn summary(reactor: &Serving, id: SimId) -> String {
     http::summary(reactor.net().sent(id))
 }
@@ -736,6 +844,48 @@ fn a_body_over_its_limit_is_refused_announced_or_not() {
 }
 
 #[test]
+fn a_route_may_take_more_or_less_than_its_site_and_of_either_just_the_limit() {
+    let echo = || Box::new(f(|request, reply| reply.start(200).body(request.body())));
+    for (limit, path) in [(10, "/less"), (2 << 20, "/more"), (1 << 20, "/echo")] {
+        for (len, status) in [(limit, 200), (limit + 1, 413)] {
+            let body = "x".repeat(len);
+            let chunked = format!("{len:x}\r\n{body}\r\n0\r\n\r\n");
+            let length = format!("content-length: {len}\r\n");
+            for (fields, body) in [("transfer-encoding: chunked\r\n", &chunked), (&length, &body)] {
+                let mut site = site();
+                site.route(None, &[], "/less", Some(10), echo()).unwrap();
+                site.route(None, &[], "/more", Some(2 << 20), echo()).unwrap();
+                let script = Script::new().send(post(path, fields)).wait(10).send(body).await_sent(1);
+                let (reactor, _) = one(site, script.fin());
+                assert_eq!(reported(&reactor), [status], "{path} {len} {fields}");
+            }
+        }
+    }
+    let upload = |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Count { n: 0, most: 100 }));
+    let mut site = site();
+    site.on_upload("POST", "/up", 10, upload).unwrap();
+    let just = "a\r\n0123456789\r\n0\r\n\r\n";
+    let script = Script::new().send(post("/up", "transfer-encoding: chunked\r\n")).send(just).fin();
+    let (reactor, id) = one(site, script);
+    assert_eq!(brief(&reactor, id), [is(200, "took 10")]);
+}
+
+#[test]
+fn a_request_may_have_all_that_its_site_allows_in_its_head_also_where_its_body_comes_later() {
+    let limits = Limits { head_fields: 128, target_size: 12_000, ..Limits::default() };
+    let many = (0..120).map(|n| format!("x{n}: y\r\n")).collect::<String>();
+    for (target, fields) in [(format!("/echo?{}", "q".repeat(10_000)), String::new()), ("/echo".into(), many)]
+    {
+        let mut site = Site::new(evenkeel::http::Options { limits: limits.clone(), ..options() });
+        site.on("POST", "/echo", |request, reply| reply.start(200).body(request.body())).unwrap();
+        let head = post(&target, &(fields + "content-length: 3\r\n"));
+        let (reactor, id) = one(site, Script::new().send(head).wait(10).send("abc").fin());
+        assert_eq!(brief(&reactor, id), [is(200, "abc")]);
+        assert_eq!(reactor.app().tape().exchanges, [(200, true, None)]);
+    }
+}
+
+#[test]
 fn a_request_whose_body_is_coming_lives_by_the_limits_that_its_head_came_under() {
     for path in ["/echo", "/upload", "/late"] {
         let (mut reactor, listener) = serving(site());
@@ -754,6 +904,22 @@ fn a_request_whose_body_is_coming_lives_by_the_limits_that_its_head_came_under()
         assert_eq!(reactor.app().tape().exchanges, [(status, true, None)], "{path}");
         assert_eq!(routes(&reactor), [route]);
         assert_eq!(seen(&reactor, id).len(), 1, "{path}");
+    }
+}
+
+/// Collects bodies, and serves GET where its route names no methods.
+struct OnlyGet;
+
+impl Handler for OnlyGet {
+    fn handle(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
+        match request.head().method.as_str() {
+            "GET" => reply.start(200).body(request.body()),
+            _ => reply.start(405).text("Allow", "GET").empty(),
+        }
+    }
+
+    fn allow(&self) -> &'static str {
+        "GET"
     }
 }
 
@@ -778,13 +944,19 @@ fn a_body_that_was_thrown_away_is_not_handed_to_a_new_route_as_an_empty_one() {
         site
     };
     type Make<'a> = &'a dyn Fn() -> Site;
-    let cases: [(Make, Make, u16, &str); 6] = [
+    let says_so = || {
+        let mut site = nothing();
+        site.route(None, &[], "/x", None, Box::new(OnlyGet)).unwrap();
+        site
+    };
+    let cases: [(Make, Make, u16, &str); 7] = [
         (&nothing, &collects, 503, "/x"),
         (&nothing, &streams, 503, "/x"),
         (&collects, &streams, 503, "/x"),
         (&collects, &collects, 200, "/x"),
         (&collects, &nothing, 404, "-"),
         (&collects, &refuses, 405, "-"),
+        (&nothing, &says_so, 405, "/x"),
     ];
     for (before, after, status, route) in cases {
         for (first, last, empty) in [("6\r\nabc", "def\r\n0\r\n\r\n", false), ("0\r\n", "\r\n", true)] {
@@ -969,6 +1141,30 @@ fn empty_lines_come_before_a_request_however_many_and_the_limit_on_heads_holds_b
     assert_eq!((summary(&reactor, id), closes(&reactor)), ("431".into(), &[Reason::TooLarge][..]));
 }
 
+#[test]
+fn a_connection_is_kept_as_long_whatever_came_over_it_last() {
+    let head = post("/echo", "content-length: 3\r\n");
+    let upload = post("/upload", "content-length: 3\r\n");
+    for (first, rest) in
+        [(&head[..], "abc"), (&head[..9], &(head[9..].to_string() + "abc")), (&upload, "abc")]
+    {
+        let script = Script::new().send(first).wait(10).send(rest).wait(50_000).send(get("/")).fin();
+        let (reactor, id) = one(site(), script);
+        assert_eq!((summary(&reactor, id), closes(&reactor)), ("200 200".into(), &[Reason::PeerClosed][..]));
+    }
+}
+
+#[test]
+fn who_asks_nothing_may_be_let_go_and_who_waits_for_an_answer_may_not() {
+    let (mut reactor, listener) = serving(site());
+    for sent in ["", &get("/"), &get("/late"), "GET / HT", &post("/echo", "content-length: 3\r\n")] {
+        reactor.net_mut().arrive(listener, Script::new().send(sent));
+    }
+    run_for(&mut reactor, 10);
+    assert_eq!(reactor.evict(5), 2);
+    assert_eq!(closes(&reactor), [Reason::Evicted; 2]);
+}
+
 // ---- leaving ----
 
 #[test]
@@ -1004,6 +1200,21 @@ fn draining_finishes_what_is_being_answered_and_says_that_it_closes() {
     assert!(seen(&reactor, late)[0].head.contains("connection: close"));
     assert_eq!([late, stream, big].map(|id| summary(&reactor, id)), ["200", "200", "200"]);
     assert_eq!(closes(&reactor), [Reason::Drained; 3]);
+}
+
+#[test]
+fn an_answer_that_ends_while_draining_is_told_to_be_the_last_and_ends_the_connection_at_once() {
+    let slow = || Script::new().window(1000).send(get("/big")).wait(500).window(u64::MAX);
+    for script in [Script::new().send(get("/stream")), slow()] {
+        let (mut reactor, listener) = serving(site());
+        let id = reactor.net_mut().arrive(listener, script);
+        run_for(&mut reactor, 490);
+        reactor.drain(Duration::from_secs(10));
+        http::answer_all();
+        run_for(&mut reactor, 20);
+        assert!(reactor.net().fin_sent(id));
+        assert_eq!(reactor.app().tape().exchanges, [(200, true, Some(Reason::Drained))]);
+    }
 }
 
 #[test]
@@ -1176,6 +1387,51 @@ fn a_stream_of_a_known_length_that_is_cut_before_its_first_byte_is_reported_as_n
         let bytes_told: Vec<_> = told(with("/s", stream), script).iter().map(|one| one.bytes).collect();
         assert_eq!(bytes_told, [(0, 2), (0, bytes)]);
     }
+}
+
+#[test]
+fn what_came_and_what_went_is_told_whichever_way_a_request_is_answered() {
+    /// Answers piece by piece when its body is over.
+    struct Streams;
+    impl Upload for Streams {
+        fn data(&mut self, _: &[u8]) -> Accepting {
+            Accepting::More
+        }
+        fn end(self: Box<Self>, _: bool, reply: Responder<'_>) -> Reply {
+            reply.start(200).stream(None, pieces(2, b"abc"))
+        }
+    }
+    let up =
+        || with("/up", Streaming(|_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Streams))));
+    let big = http::BIG as u64;
+    let body = |path: &str| post(path, "content-length: 5\r\n") + "hello";
+    let head = get("/");
+    for (script, bytes, ms) in [
+        (Script::new().send(body("/echo")), (5, 5), 0),
+        (Script::new().send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n"), (0, 0), 0),
+        (Script::new().send(body("/up")), (5, 6), 0),
+        (Script::new().send(&head[..9]).wait(500).send(&head[9..]), (0, 2), 500),
+        (Script::new().window(1000).send(body("/big")).wait(500).window(u64::MAX), (5, big), 500),
+    ] {
+        let all = told(up(), script);
+        assert_eq!((all.len(), all[0].bytes, all[0].closing), (1, bytes, None));
+        assert!((ms..ms + 50).contains(&all[0].ms), "{all:?}");
+    }
+}
+
+#[test]
+fn what_a_peer_had_not_taken_when_the_server_stopped_is_not_told_to_have_gone() {
+    let mut net = SimNet::new(1);
+    let listener = net.listen();
+    let mut reactor = Reactor::new(Counting { site: site(), told: Vec::new() }, net, Settings::default());
+    reactor.add_listener(listener).unwrap();
+    reactor.net_mut().arrive(listener, Script::new().window(1000).send(get("/big")));
+    run_for(&mut reactor, 10);
+    reactor.handle().stop();
+    settle(&mut reactor);
+    let told = &reactor.app().told;
+    assert_eq!((told.len(), told[0].closing), (1, Some(Reason::Stopped)));
+    assert!((800..1000).contains(&told[0].bytes.1), "{told:?}");
 }
 
 #[test]

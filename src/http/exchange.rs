@@ -141,3 +141,28 @@ impl Exchange {
         *self = Exchange { head, body, ..Exchange::default() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_over_leaves_nothing_to_the_next_but_a_little_room() {
+        let mut exchange = Exchange {
+            head: vec![b'h'; 100_000],
+            body: vec![b'b'; 1000],
+            held: Some(Millis(1)),
+            dry: Some(Millis(2)),
+            left: Left::Rest,
+            owed: Some(3),
+            made: 4,
+            ending: Some(Reason::Done),
+            ..Exchange::default()
+        };
+        exchange.reset();
+        assert!(exchange.head.is_empty() && exchange.body.is_empty());
+        assert!(exchange.head.capacity() <= KEPT && exchange.body.capacity() >= 1000);
+        assert_eq!((exchange.held, exchange.dry, exchange.left), (None, None, Left::Nothing));
+        assert_eq!((exchange.owed, exchange.made, exchange.ending), (None, 0, None));
+    }
+}

@@ -63,3 +63,33 @@ impl Body for Pieces {
         self.0.iter().map(own).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_pieces_are_handed_out_a_run_at_a_time() {
+        static SMALL: [u8; 1000] = [b's'; 1000];
+        let mut pieces = Pieces::new(vec![Part::Static(&SMALL); 300]);
+        let mut runs = Vec::new();
+        loop {
+            let mut out = Vec::new();
+            let flow = pieces.more(&mut out);
+            runs.push(out.len());
+            if flow == Flow::End {
+                break;
+            }
+        }
+        assert_eq!(runs, [65_536, 65_536, 65_536, 65_536, 300_000 - 4 * 65_536]);
+    }
+
+    #[test]
+    fn what_is_shared_is_held_in_equal_parts_by_those_who_share_it() {
+        let bytes: Arc<[u8]> = vec![b'x'; 300_000].into();
+        let pieces = Pieces::new(vec![Part::Shared(bytes.clone(), 0..10), Part::Static(b"static")]);
+        assert_eq!(pieces.held(), 150_000);
+        drop(bytes);
+        assert_eq!(pieces.held(), 300_000);
+    }
+}

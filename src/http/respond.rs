@@ -73,6 +73,22 @@ mod tests {
     }
 
     #[test]
+    fn the_date_is_that_of_the_answer_and_http_1_0_is_told_that_the_connection_stays() {
+        let mut respond = Respond::new(200, &[], b"hello", true).unwrap();
+        let mut harness = Harness::default();
+        let mut date = |version: &str| {
+            harness.wait(5000);
+            let ask = format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+            let answer = harness.ask(&mut respond, &ask);
+            assert_eq!(answer.field("connection"), (version == "1.0").then_some("keep-alive"));
+            let date = answer.field("date").unwrap();
+            let now = harness.clock.unix_seconds();
+            assert_eq!(date.as_bytes(), crate::wire::http::date::format(now));
+        };
+        ["1.1", "1.0", "1.1"].into_iter().for_each(&mut date);
+    }
+
+    #[test]
     fn what_cannot_be_sent_is_refused() {
         assert!(Respond::new(200, &[("a b", "c")], b"", false).is_err());
         assert!(Respond::new(200, &[("a", "b\r\nc: d")], b"", false).is_err());

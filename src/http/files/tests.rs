@@ -141,6 +141,7 @@ fn parts(answer: &Answered) -> Vec<String> {
     assert_eq!((pieces.remove(0), pieces.pop()), ("", Some("")));
     let part = |piece: &&str| {
         let (head, body) = piece.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("\r\nContent-Type: "), "{head}");
         let range = head.split_once("Content-Range: bytes ").unwrap().1;
         format!("{range} {body}")
     };
@@ -337,6 +338,17 @@ fn what_is_remembered_is_bounded() {
         assert!(bytes <= 100_000 && entries <= 50 && open <= 8 && harness.world.files.handles() <= 8);
     }
     assert!(harness.world.files.handles() > 0);
+}
+
+#[test]
+fn of_small_files_no_more_are_kept_than_their_bytes_fit_into() {
+    let mut harness = Harness::default();
+    let mut files = files(|options| options.cache_bytes = 30_000);
+    for i in 0..20 {
+        harness.world.files.file(&format!("{i}.bin"), digits(5000), MODIFIED);
+        assert_eq!(get(&mut harness, &mut files, &format!("/{i}.bin")).body.len(), 5000);
+    }
+    assert_eq!(files.shelf.size().0, 5);
 }
 
 #[test]
@@ -550,6 +562,101 @@ fn a_range_of_an_empty_file_is_no_error() {
         let answer = ask(&mut harness, &mut files, "/empty.txt", &format!("Range: {range}"));
         assert_eq!(answer.status, 200, "{range}");
     }
+}
+
+#[test]
+fn the_limits_of_what_is_small_and_of_what_is_compressed_are_inclusive() {
+    let names = ["a999.txt", "a1000.txt", "a2000.txt", "a2001.txt"];
+    let all = [999, 1000, 2000, 2001].map(digits);
+    let all: Vec<(&str, &[u8])> = names.into_iter().zip(all.iter().map(|bytes| &bytes[..])).collect();
+    let mut harness = harness(&all);
+    let mut files = files(|options| {
+        (options.compress_min, options.compress_max, options.small_max) = (1000, 2000, 2000);
+    });
+    let mut coded = |name: &str| {
+        let answer = ask(&mut harness, &mut files, &format!("/{name}"), "Accept-Encoding: gzip");
+        answer.field("content-encoding").is_some()
+    };
+    assert_eq!(names.map(&mut coded), [false, true, true, false]);
+    assert_eq!(files.shelf.size().2, 1, "the last is held open, the others are in memory");
+}
+
+#[test]
+fn whether_a_file_is_worth_compressing_is_found_out_once_and_again_when_it_has_changed() {
+    let (mut harness, mut files) = (harness(&[("a.txt", &noise(2000))]), files(|_| {}));
+    let request = "GET /a.txt HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n";
+    let mut coded = |harness: &mut Harness| {
+        let answer = harness.ask(&mut files, request);
+        (answer.costly, answer.field("content-encoding").is_some())
+    };
+    assert_eq!([coded(&mut harness), coded(&mut harness)], [(true, false), (false, false)]);
+    harness.world.files.rewrite("a.txt", digits(2000), MODIFIED + 1);
+    harness.wait(1000);
+    assert_eq!([coded(&mut harness), coded(&mut harness)], [(true, true), (false, true)]);
+}
+
+#[test]
+fn what_was_compressed_of_a_file_that_changed_a_moment_ago_is_not_sent_for_what_it_became() {
+    let mut harness = Harness::default();
+    let text = |what: u8| [digits(2000), vec![what; 100]].concat();
+    let mut files = files(|_| {});
+    for ago in [0, 1] {
+        let modified = harness.clock.unix_seconds() as i64 - ago;
+        let mut sent = Vec::new();
+        harness.world.files.file("a.txt", text(b'a'), modified);
+        for what in [b'a', b'b'] {
+            harness.world.files.rewrite("a.txt", text(what), modified);
+            let answer = ask(&mut harness, &mut files, "/a.txt", "Accept-Encoding: gzip");
+            sent.push(answer.body);
+            harness.wait(1000);
+        }
+        assert!(sent[0] != sent[1]);
+    }
+}
+
+#[test]
+fn where_descriptors_run_out_those_that_are_only_remembered_go_and_it_is_tried_once_more() {
+    let (mut harness, mut files) =
+        (harness(&[("big.bin", &digits(100_000)), ("b.bin", b"b")]), files(|_| {}));
+    get(&mut harness, &mut files, "/big.bin");
+    assert_eq!((files.shelf.size().2, harness.world.calls().opens), (1, 1));
+    harness.world.files.fail_open("b.bin", Some(OpenError::Exhausted));
+    assert_eq!(get(&mut harness, &mut files, "/b.bin").status, 503);
+    assert_eq!((files.shelf.size().2, harness.world.calls().opens), (0, 3));
+}
+
+#[test]
+fn what_is_gone_is_not_remembered() {
+    let (mut harness, mut files) =
+        (harness(&[("a.bin", b"a"), ("big.bin", &digits(100_000))]), files(|_| {}));
+    for name in ["a.bin", "big.bin"] {
+        assert_eq!(get(&mut harness, &mut files, &format!("/{name}")).status, 200);
+        harness.world.files.remove(name);
+    }
+    harness.wait(1000);
+    for name in ["a.bin", "big.bin"] {
+        assert_eq!(get(&mut harness, &mut files, &format!("/{name}")).status, 404);
+    }
+    assert_eq!((files.shelf.size(), harness.world.files.handles()), ((0, 0, 0), 0));
+}
+
+#[test]
+fn an_index_that_may_not_be_read_is_not_answered_by_a_listing() {
+    let mut harness = harness(&[("d/index.html", b"i"), ("d/a.txt", b"a")]);
+    let mut files = files(|options| options.listing = true);
+    assert_eq!(get(&mut harness, &mut files, "/d/").text(), "i");
+    harness.world.files.fail_open("d/index.html", Some(OpenError::Denied));
+    harness.wait(1000);
+    assert_eq!(get(&mut harness, &mut files, "/d/").status, 403);
+}
+
+#[test]
+fn a_listing_of_just_the_most_is_whole_and_only_below_the_root_there_is_a_way_up() {
+    let mut harness = harness(&[("a.txt", b"a"), ("d/b.txt", b"b")]);
+    let mut files = files(|options| (options.listing, options.listing_max) = (true, 2));
+    let [root, below] = ["/", "/d/"].map(|path| get(&mut harness, &mut files, path).text());
+    assert!(root.contains("./a.txt") && root.contains("./d/") && !root.contains("There is more"), "{root}");
+    assert_eq!((root.contains("\"../\""), below.contains("\"../\"")), (false, true));
 }
 
 proptest::proptest! {

@@ -46,6 +46,8 @@ pub(super) struct Answered {
     pub body: Vec<u8>,
     /// It went out as one run of bytes.
     pub plain: bool,
+    /// It was much work.
+    pub costly: bool,
 }
 
 impl Answered {
@@ -105,7 +107,7 @@ impl Harness {
         assert!(matches!(handler.handle(&request, reply).0, Kind::Sent));
         let plain = cork.plain(&[]).is_some();
         let bytes = flatten(&cork, &mut self.world);
-        let answered = take_apart(&bytes, plain);
+        let answered = Answered { costly: sent.costly, ..take_apart(&bytes, plain) };
         assert_eq!(answered.status, sent.status);
         if !terms.head_only && !matches!(sent.status, 204 | 304) {
             let length = answered.field("content-length").unwrap();
@@ -158,5 +160,6 @@ fn take_apart(bytes: &[u8], plain: bool) -> Answered {
         fields: fields.collect(),
         body: bytes[end + 4..].to_vec(),
         plain,
+        costly: false,
     }
 }

@@ -113,6 +113,10 @@ fn a_method_that_is_named_goes_before_any_and_the_others_are_listed() {
         (None, &[], "/*"),
         (None, &["GET"], "/c"),
         (None, &["HEAD"], "/c"),
+        (None, &["HEAD"], "/d"),
+        (None, &["GET"], "/d"),
+        (None, &["GET"], "/e"),
+        (None, &[], "/e"),
     ]);
     for (method, path, want) in [
         ("GET", "a", "0"),
@@ -128,6 +132,10 @@ fn a_method_that_is_named_goes_before_any_and_the_others_are_listed() {
         ("GET", "c", "5"),
         ("HEAD", "c", "6"),
         ("POST", "c", "GET, HEAD"),
+        ("HEAD", "d", "7"),
+        ("GET", "e", "9"),
+        ("HEAD", "e", "9"),
+        ("POST", "e", "10"),
     ] {
         assert_eq!(found(&routes, "h", path, method), want, "{method} {path}");
     }
@@ -140,6 +148,7 @@ fn a_pattern_that_is_none_is_refused() {
     use RouteError::*;
     let many = "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}";
     let (more, deep) = (format!("{many}/*"), "/a".repeat(MAX_SEGMENTS + 1));
+    let long = "M".repeat(Method::MAX_LEN + 1);
     for (host, methods, pattern, want) in [
         (None, &[][..], "", BadPattern),
         (None, &[], "a", BadPattern),
@@ -157,6 +166,7 @@ fn a_pattern_that_is_none_is_refused() {
         (None, &[], &more, TooManyParams),
         (None, &[], &deep, TooLong),
         (None, &["GE T"], "/", BadMethod),
+        (None, &[&long], "/", BadMethod),
         (Some(""), &[], "/", BadHost),
         (Some("a:80"), &[], "/", BadHost),
         (Some("a b"), &[], "/", BadHost),

@@ -362,6 +362,10 @@ mod tests {
         assert_eq!(run("0\r\na: b\r\n\r\n"), Ok(Some(11)));
         assert_eq!(run("0\r\na: bcde\r\n\r\n"), Err(Reject::TrailerTooLarge));
         assert_eq!(run("0\r\na:\r\nb:\r\n\r\n"), Err(Reject::TrailerTooLarge));
+        let limits = Limits { trailer_fields: 1, ..Limits::default() };
+        let run = |s: &str| decode(&[s.as_bytes()], &limits).map(|(_, end)| end);
+        assert_eq!(run("0\r\na: b\r\n\r\n"), Ok(Some(11)));
+        assert_eq!(run("0\r\na: b\r\nc: d\r\n\r\n"), Err(Reject::TrailerTooLarge));
     }
 
     proptest::proptest! {

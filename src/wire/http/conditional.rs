@@ -201,6 +201,8 @@ mod tests {
             ("PUT", "If-Match: \"x\"", Outcome::Failed),
             ("PUT", "If-Match: *", Outcome::Proceed),
             ("PUT", "If-Match: \"a,b\"x", Outcome::Failed),
+            ("PUT", "If-Match: \"x\"\"a,b\"", Outcome::Failed),
+            ("PUT", "If-Match: \"a,b\", \"x y\"", Outcome::Failed),
             ("PUT", "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT", Outcome::Failed),
             ("PUT", "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT", Outcome::Proceed),
             ("GET", "If-Match: \"a,b\"\r\nIf-None-Match: \"a,b\"", Outcome::NotModified),

@@ -307,6 +307,24 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_written_without_blanks_at_its_ends() {
+        assert_eq!(FieldValue::new(b" \ta b\t ").map(FieldValue::as_bytes), Ok(&b"a b"[..]));
+    }
+
+    #[test]
+    fn a_request_line_that_could_not_be_read_back_is_not_written() {
+        let written = |method: &str, target: &str| {
+            let mut out = Vec::new();
+            let done = request_line(&mut out, Method::new(method), target.as_bytes(), Version::Http11);
+            (done, String::from_utf8(out).unwrap())
+        };
+        assert_eq!(written("GET", "/a?b"), (true, "GET /a?b HTTP/1.1\r\n".into()));
+        for (method, target) in [("GET", ""), ("GET", "/a b"), ("GET", "/\r\nx"), ("G T", "/"), ("", "/")] {
+            assert_eq!(written(method, target), (false, String::new()), "{method} {target:?}");
+        }
+    }
+
+    #[test]
     fn every_status_gives_a_status_line_that_can_be_read() {
         for status in [0, 99, 100, 200, 299, 304, 404, 599, 999, 1000, u16::MAX] {
             let mut out = Vec::new();

@@ -147,11 +147,30 @@ fn limits_are_inclusive_and_give_the_same_verdict_on_both_paths() {
         (b"GET /abc HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), Ok(30)),
         (b"GET /abcd HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), Err(Reject::TargetTooLong)),
         (b"GET / HTTP/1.1\r\nHost: a\r\nb:\r\nc:\r\n\r\n".to_vec(), Err(Reject::TooManyFields)),
+        (b"GET / HTTP/1.1\r\na:\r\nb:\r\nHost: a\r\n\r\n".to_vec(), Err(Reject::TooManyFields)),
         (vec![b'\r'; 2], Err(Reject::BareCr)),
         (b"\r\n".repeat(33), Err(Reject::HeadTooLarge)),
     ] {
         assert_eq!(fast(&bytes), want, "{}", bytes.escape_ascii());
         assert_eq!(slow(&bytes), want, "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn the_host_is_a_field_as_any_other_and_that_of_an_absolute_target_goes_before_it() {
+    let head = head(b"GET http://b:1/x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((head.field("host"), head.field("HOST")), (Some(&b"a"[..]), Some(&b"a"[..])));
+    assert_eq!((head.host, head.authority()), (Some(&b"a"[..]), Some(&b"b:1"[..])));
+}
+
+#[test]
+fn one_scan_reads_one_head_after_the_other() {
+    let (mut scan, limits) = (Scan::default(), Limits::default());
+    for bytes in [&b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"PUT / HTTP/1.1\r\nHost: b\r\n\r\n"] {
+        assert!(matches!(parse(&bytes[..9], &mut scan, &limits), Ok(Parsed::Partial)));
+        let parsed = parse(bytes, &mut scan, &limits);
+        assert!(matches!(parsed, Ok(Parsed::Complete(_, len)) if len == bytes.len()), "{parsed:?}");
+        assert!(scan.is_fresh());
     }
 }
 
