@@ -157,6 +157,29 @@ fn what_came_before_a_late_upgrade_is_read_by_the_other_protocol() {
         sent.starts_with(b"HTTP/1.1 101 ") && sent.ends_with(b"\r\n\r\n\x81\x02hi\x81\x02hi"),
         "{sent:?}"
     );
+    assert_eq!(reactor.app().tape().exchanges, [(101, true, None)]);
+}
+
+#[test]
+fn a_program_that_ends_the_connection_with_a_late_answer_has_its_way() {
+    let handler = |_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        reply.close().later()
+    };
+    let (mut reactor, id) = asks(with("/last", handler), get("/last") + &get("/"));
+    http::answer_all();
+    run_for(&mut reactor, 10);
+    let seen = responses(reactor.net().sent(id), &[]);
+    assert_eq!((seen.len(), seen[0].head.contains("connection: close")), (1, true));
+    assert!(reactor.net().fin_sent(id));
+}
+
+#[test]
+fn an_answer_leaves_no_word_behind() {
+    let (mut reactor, id) = asks(site(), get("/late"));
+    tickets().pop().unwrap().answer(|reply| reply.start(200).body(b"late"));
+    run_for(&mut reactor, 100);
+    assert_eq!((brief(&reactor, id), reactor.counters().notes), (vec![is(200, "late")], 1));
 }
 
 /// Counts, and tells whether the body was whole.
@@ -202,6 +225,50 @@ fn a_late_answer_that_receives_where_the_body_is_still_to_come_gets_it() {
         run_for(&mut reactor, 100);
         assert_eq!(brief(&reactor, id).pop(), Some(is(200, "200000 true")));
     }
+}
+
+#[test]
+fn a_late_answer_that_receives_is_measured_and_bounded_from_then_on_and_reported_with_its_route() {
+    let chunked = "POST /gate HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let large = format!("{:x}\r\n{}\r\n0\r\n\r\n", 2_000_000, "x".repeat(2_000_000));
+    let trickle = |script: Script| (0..30).fold(script, |script, _| script.send("1\r\nx\r\n").wait(1000));
+    for (script, status, reason, ms) in [
+        (Script::new().wait(20_000).send(large), 413, Reason::TooLarge, 20_000..20_100),
+        (trickle(Script::new().wait(20_000)), 408, Reason::BodyTooSlow, 30_000..30_100),
+    ] {
+        let (mut reactor, listener) = serving(with_handler("/gate", gate()));
+        let id = reactor.net_mut().arrive(listener, Script::new().send(chunked).then(script));
+        run_for(&mut reactor, 20_000);
+        tickets().pop().unwrap().answer(|reply| reply.receive(Box::new(Count(0))));
+        while !reactor.net().fin_sent(id) {
+            run_for(&mut reactor, 10);
+        }
+        assert!(ms.contains(&reactor.net().elapsed_ms()), "{status}: {}", reactor.net().elapsed_ms());
+        assert_eq!(statuses(&reactor, id), [status]);
+        assert_eq!(reactor.app().tape().exchanges, [(status, true, Some(reason))]);
+        assert_eq!(reactor.app().tape().routes, [Some("/gate".to_string())]);
+    }
+}
+
+#[test]
+fn an_upload_may_answer_later_by_the_ticket_that_it_was_begun_with() {
+    struct Later;
+    impl Upload for Later {
+        fn data(&mut self, _: &[u8]) -> Accepting {
+            Accepting::More
+        }
+        fn end(self: Box<Self>, _: bool, reply: Responder<'_>) -> Reply {
+            reply.later()
+        }
+    }
+    let handler = Streaming(|_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        reply.receive(Box::new(Later))
+    });
+    let (mut reactor, id) = asks(with_handler("/up", Box::new(handler)), post("/up", 3) + "abc");
+    http::answer_all();
+    run_for(&mut reactor, 10);
+    assert_eq!(brief(&reactor, id), [is(200, "late")]);
 }
 
 /// Says later, and keeps its ticket, before the body has come.
@@ -374,6 +441,39 @@ fn an_upload_that_waits_for_nobody_answers_500() {
 }
 
 #[test]
+fn whoever_waits_for_a_ticket_whose_end_cannot_be_told_learns_of_it_within_seconds() {
+    let mut site = site();
+    let upload = Streaming(|_: &Request<'_>, reply: Responder<'_>| {
+        let ticket = Some(reply.ticket());
+        reply.receive(Box::new(Stuck(ticket)))
+    });
+    site.route(None, &[], "/stuck", None, Box::new(upload)).unwrap();
+    let body = |_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        reply.start(200).stream(None, Box::new(|_: &mut Vec<u8>| Flow::Wait))
+    };
+    site.route(None, &[], "/made", None, Box::new(body)).unwrap();
+    let (mut reactor, listener) = serving(site);
+    let ids = [post("/stuck", 9) + "abc", get("/made"), get("/late")].map(|request| {
+        let id = reactor.net_mut().arrive(listener, Script::new().send(request));
+        run_for(&mut reactor, 10);
+        id
+    });
+    let mut tickets = tickets();
+    let other = tickets.pop().unwrap();
+    while other.nudge() {}
+    drop(tickets);
+    run_for(&mut reactor, 100);
+    assert_eq!((statuses(&reactor, ids[0]), reactor.net().closed(ids[1])), (vec![], None), "it was full");
+    run_for(&mut reactor, 5000);
+    assert_eq!(statuses(&reactor, ids[0]), [500]);
+    assert_eq!(
+        (brief(&reactor, ids[1]), reactor.net().closed(ids[1])),
+        (vec![is(200, "…")], Some(CloseHow::Reset))
+    );
+}
+
+#[test]
 fn a_ticket_answers_an_upload_that_waits_for_it() {
     let full = |reply: Responder<'_>| reply.start(507).body(b"the disk is full");
     // One that takes what comes is answered, too: whether it waits already is not known where the ticket is.
@@ -487,6 +587,32 @@ fn a_body_whose_last_nudge_came_while_the_client_was_slow_is_finished() {
     run_for(&mut reactor, 1000);
     let seen = responses(reactor.net().sent(id), &[]);
     assert_eq!((seen[0].body.len(), seen[0].whole, reactor.net().closed(id)), (800_000, true, None));
+}
+
+#[test]
+fn a_body_that_waited_and_goes_on_because_the_client_took_more_waits_for_nobody() {
+    let site = with("/slow", |_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        let mut calls = 0;
+        let body = move |out: &mut Vec<u8>| {
+            calls += 1;
+            out.resize(400_000, b'x');
+            match calls {
+                1 => Flow::Wait,
+                2 => Flow::More,
+                _ => Flow::End,
+            }
+        };
+        reply.start(200).stream(Some(1_200_000), Box::new(body))
+    });
+    let (mut reactor, listener) = serving(site);
+    let script = Script::new().window(1000).send(get("/slow")).wait(500).window(400_000).wait(500);
+    let id = reactor.net_mut().arrive(listener, script.window(u64::MAX));
+    run_for(&mut reactor, 700);
+    drop(tickets());
+    run_for(&mut reactor, 1000);
+    let seen = responses(reactor.net().sent(id), &[]);
+    assert_eq!((seen[0].body.len(), seen[0].whole, reactor.net().closed(id)), (1_200_000, true, None));
 }
 
 #[test]
