@@ -253,6 +253,22 @@ fn many_who_speak_at_once_are_gathered_a_few_at_a_time_and_all_is_heard_in_order
 }
 
 #[test]
+fn that_a_speaker_has_to_wait_is_counted_once_each_time() {
+    let options = Options { gathered: GATHERED, ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Lines, Settings::default());
+    let ear = world.net_mut().arrive(listener, Script::new());
+    run_for(&mut world, 10);
+    let lines = format!("{:0>1$}\n", 7, GATHERED).repeat(10);
+    for _ in 0..2 {
+        world.net_mut().arrive(listener, Script::new().send(&lines));
+    }
+    turns(&mut world, 100);
+    assert_eq!(sent(&world, ear).len(), 2 * lines.len());
+    // Each behind each of its lines but the last, and one before its first.
+    assert_eq!(world.app().tcp.counters().waits, 19);
+}
+
+#[test]
 fn one_who_always_has_something_to_say_does_not_keep_the_others_from_it() {
     let options = Options { gathered: 1000, ..Options::default() };
     let (mut world, listener) = serving(options, Kind::Lines, Settings::default());
@@ -327,6 +343,38 @@ fn the_bound_of_all_services_is_shared_by_them_and_never_above_their_own() {
 }
 
 /// Passes every line on, as long as it is taken.
+#[test]
+fn a_line_that_came_in_pieces_does_not_hide_a_shorter_one_behind_it() {
+    let (mut world, listener) = serving(Options::default(), Kind::Lines, Settings::default());
+    let ear = world.net_mut().arrive(listener, Script::new());
+    let mouth = world.net_mut().arrive(listener, Script::new());
+    run_for(&mut world, 10);
+    for (said, heard) in [("abcdef", ""), ("\nx\ny", "abcdef\nx\n"), ("\n", "abcdef\nx\ny\n")] {
+        world.net_mut().go_on(mouth, Script::new().send(said));
+        run_for(&mut world, 10);
+        assert_eq!(sent(&world, ear), heard);
+    }
+}
+
+#[test]
+fn whoever_was_behind_and_has_caught_up_hears_the_next_line_at_once() {
+    let bounds = Bounds { messages: 1000, bytes: 1 << 20 };
+    let options = Options { bounds, ..Options::default() };
+    let settings = Settings { high_water: 4096, low_water: 1024, ..Settings::default() };
+    let (mut world, listener) = serving(options, Kind::Lines, settings);
+    let slow = world.net_mut().arrive(listener, Script::new().window(0));
+    let line = format!("{:0>200}\n", 7);
+    let speaker = (0..60).fold(Script::new().wait(10), |script, _| script.send(&line).wait(10));
+    let speaker = world.net_mut().arrive(listener, speaker);
+    run_for(&mut world, 1000);
+    world.net_mut().go_on(slow, Script::new().window(u64::MAX));
+    run_for(&mut world, 1000);
+    assert!(sent(&world, slow) == line.repeat(60));
+    world.net_mut().go_on(speaker, Script::new().send("next\n"));
+    run_for(&mut world, 10);
+    assert!(sent(&world, slow).ends_with("7\nnext\n"));
+}
+
 struct Relay;
 
 impl tcp::Handler for Relay {
@@ -353,6 +401,52 @@ fn what_a_handler_leaves_unused_because_it_was_refused_is_shown_again_though_not
     turns(&mut world, 50);
     assert!(sent(&world, ear) == lines);
     assert!(world.app().tcp.counters().publish_refused > 0);
+}
+
+/// Does what it is told.
+struct Obeys;
+
+impl tcp::Handler for Obeys {
+    fn data(&mut self, bytes: &[u8], peer: &mut tcp::Peer<'_>) -> usize {
+        peer.send(bytes);
+        match bytes {
+            b"enough" => peer.set_reading(false),
+            b"both" => {
+                peer.abort();
+                peer.close();
+            }
+            _ => {}
+        }
+        bytes.len()
+    }
+}
+
+#[test]
+fn a_handler_that_hears_enough_is_shown_no_more_and_one_that_aborts_resets() {
+    let (mut world, listener) =
+        serving(Options::default(), Kind::Custom(Box::new(Obeys)), Settings::default());
+    let deaf = world.net_mut().arrive(listener, Script::new().send("enough").wait(10).send("more"));
+    let ends = world.net_mut().arrive(listener, Script::new().send("both"));
+    run_for(&mut world, 100);
+    assert_eq!((sent(&world, deaf), world.net().unread(deaf)), ("enough".into(), 4));
+    assert_eq!(
+        (world.net().closed(ends), world.app().reasons()),
+        (Some(CloseHow::Reset), vec![Reason::Done])
+    );
+}
+
+#[test]
+fn a_raw_connection_is_never_idle_in_the_sense_that_it_may_be_let_go_and_a_program_can_end_it() {
+    let (mut world, listener) = serving(Options::default(), Kind::Echo, Settings::default());
+    world.net_mut().arrive(listener, Script::new().send("hello"));
+    run_for(&mut world, 10);
+    assert_eq!(world.evict(1), 0);
+    world.with_app(|_, cx| {
+        let token = cx.survey().next().unwrap().token;
+        cx.notify(token, tcp::Note::Close.into());
+    });
+    settle(&mut world);
+    assert_eq!(world.app().reasons(), [Reason::Kicked]);
 }
 
 /// Says back whole words, and how it went.
@@ -580,6 +674,33 @@ fn in_chaos_echo_gives_every_byte_back_once() {
         settle(&mut world);
         assert!(world.net().sent(id) == input, "seed {seed}");
     }
+}
+
+#[test]
+fn silence_does_not_end_who_has_not_taken_all_and_ends_whoever_then_has() {
+    // Less waits than holds its input back, or more.
+    for size in [1000, 1_000_000] {
+        let options = Options { idle_timeout: Duration::from_secs(10), ..Options::default() };
+        let (mut world, listener) = serving(options, Kind::Echo, Settings::default());
+        let script =
+            Script::new().window(10).send(vec![b'x'; size]).wait(15_000).window(u64::MAX).send("more");
+        let id = world.net_mut().arrive(listener, script);
+        run_for(&mut world, 24_900);
+        assert_eq!((world.net().sent_len(id), world.net().fin_sent(id)), (size as u64 + 4, false), "{size}");
+        run_for(&mut world, 200);
+        assert!(world.net().fin_sent(id), "{size}");
+        settle(&mut world);
+        assert_eq!(world.app().reasons(), [Reason::IdleTimeout]);
+    }
+}
+
+#[test]
+fn an_idle_timeout_of_zero_ends_nobody() {
+    let options = Options { idle_timeout: Duration::ZERO, ..Options::default() };
+    let (mut world, listener) = serving(options, Kind::Echo, Settings::default());
+    world.net_mut().arrive(listener, Script::new().send("x"));
+    run_for(&mut world, 24 * 3600 * 1000);
+    assert_eq!((world.app().reasons(), world.connections()), (vec![], 1));
 }
 
 #[test]

@@ -295,3 +295,76 @@ fn send<A: App>(bytes: &Arc<[u8]>, range: Range<usize>, cx: &mut Cx<'_, A>) {
         _ => cx.write_part(Part::Shared(bytes.clone(), range)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fanout::Gather;
+    use super::super::gate::Flights;
+    use super::*;
+    use crate::reactor::Token;
+
+    const SINCE: Millis = Millis(1000);
+    const BOUNDS: Bounds = Bounds { messages: 2, bytes: 1000 };
+
+    fn batch(messages: &[&str]) -> Batch {
+        let mut gather = Gather::default();
+        for message in messages {
+            gather.push(None, |out| out.extend_from_slice(message.as_bytes()));
+        }
+        gather.seal(&Flights::default())
+    }
+
+    fn me() -> Member {
+        Member { worker: 0, token: Token::from_bits(1) }
+    }
+
+    /// Something has begun to wait.
+    fn waiting(messages: &[&str]) -> Waiting {
+        Waiting::new(Rest::of(&batch(messages), Place::default(), me()).unwrap(), me(), SINCE)
+    }
+
+    fn all(mut waiting: Waiting) -> Vec<String> {
+        let pieces = std::iter::from_fn(|| waiting.next(0));
+        pieces.map(|(bytes, range)| String::from_utf8(bytes[range].to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_came_in_a_burst_is_older_than_all_that_is_lost_later() {
+        for (slow, lost, left) in [
+            (Slow::Latest, [2, 1, 1], vec!["e"]),
+            (Slow::DropOldest, [0, 0, 3], vec!["d", "e"]),
+            (Slow::DropNewest, [0, 0, 1], vec!["a", "b", "c", "d"]),
+        ] {
+            let mut waiting = waiting(&["a", "b"]);
+            let seen = ["c", "d", "e"].map(|message| waiting.add(&batch(&[message]), slow, BOUNDS));
+            assert_eq!(
+                (seen, all(waiting)),
+                (lost.map(Delivery::Taken), left.into_iter().map(String::from).collect::<Vec<_>>()),
+                "{slow:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_burst_is_what_comes_in_one_turn_or_soon_after_behind_nothing_else() {
+        let (small, large) = (batch(&["x"]), batch(&["x".repeat(5 << 20).as_str()]));
+        let mut waiting = waiting(&["a"]);
+        let (soon, end) = (Millis(SINCE.0 + 1), SINCE.after(BURST.0));
+        assert!(waiting.is_of_burst(&large, SINCE) && waiting.is_of_burst(&small, soon));
+        assert!(!waiting.is_of_burst(&large, soon) && !waiting.is_of_burst(&small, end));
+        assert_eq!(waiting.add(&small, Slow::Close, BOUNDS), Delivery::Taken(0));
+        assert!(!waiting.is_of_burst(&small, soon), "it would go before what waits already");
+    }
+
+    #[test]
+    fn what_waits_and_its_places_count_as_held() {
+        assert_eq!((Backlog::default().held(), Backlog::default().shared()), (0, 0));
+        let burst = Backlog(Some(Box::new(waiting(&["x".repeat(5000).as_str()]))));
+        assert!(burst.held() > size_of::<Waiting>() && burst.shared() >= 5000);
+        let mut later = waiting(&["a"]);
+        let much = batch(&["x".repeat(300).as_str(), "y".repeat(300).as_str()]);
+        assert_eq!(later.add(&much, Slow::Close, BOUNDS), Delivery::Taken(0));
+        drop(much);
+        assert!(Backlog(Some(Box::new(later))).shared() >= 600);
+    }
+}

@@ -252,6 +252,33 @@ mod tests {
     }
 
     #[test]
+    fn one_who_speaks_alone_speaks_in_every_other_turn_that_others_have_filled() {
+        let mut gate = Gate::new(100);
+        let me = Token::from_bits(1);
+        let mut turn = || {
+            gate.take(500);
+            let lets = gate.lets(me);
+            gate.take(usize::from(lets));
+            gate.end_turn();
+            lets
+        };
+        assert_eq!([(); 6].map(|()| turn()), [false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn whom_it_lets_speak_first_and_who_says_nothing_leaves_that_to_nobody() {
+        let mut gate = Gate::new(100);
+        let [first, other] = [1, 2].map(Token::from_bits);
+        gate.take(500);
+        assert!(!gate.lets(first));
+        gate.end_turn();
+        gate.take(500);
+        assert!(!gate.lets(other), "it is not the first");
+        assert!(gate.lets(first) && !gate.is_full());
+        assert!(!gate.lets(other) && gate.is_full());
+    }
+
+    #[test]
     fn a_bound_of_nothing_lets_one_message_a_turn_through() {
         let mut gate = Gate::new(0);
         assert!(!gate.is_full());

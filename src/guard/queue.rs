@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn just_as_many_bytes_as_may_wait_fit_and_their_places_are_held() {
+        let bounds = Bounds { messages: 4, bytes: 100 };
+        let mut queue = Queue::default();
+        assert_eq!(queue.push('a', 60, Slow::Close, bounds), Pushed::Waits(0));
+        assert_eq!(queue.push('b', 41, Slow::Close, bounds), Pushed::Full);
+        assert_eq!(queue.push('b', 40, Slow::Close, bounds), Pushed::Waits(0));
+        assert!(queue.held() >= size_of::<Queue<char>>() + 2 * size_of::<(char, usize)>());
+        queue.newest_mut(1).for_each(|newest| *newest = 'c');
+        assert_eq!((queue.pop(), queue.pop()), (Some('a'), Some('c')));
+    }
+
+    #[test]
     fn a_message_longer_than_the_bound_waits_alone() {
         let bounds = Bounds { messages: 4, bytes: 100 };
         let mut queue = Queue::default();
