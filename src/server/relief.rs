@@ -237,4 +237,22 @@ mod tests {
         assert_eq!(to_evict(1 << 30, idle, 40_000), 0, "they hold no more than that");
         assert_eq!(to_evict(1 << 30, Idle::default(), 0), 0);
     }
+
+    #[test]
+    fn each_worker_answers_for_as_much_of_it_as_it_holds() {
+        let budget = crate::guard::Budget::new(2_000_000);
+        let limit = budget.limit();
+        let [one, two] = [(3, 30_000), (1, 10_000)].map(|(quarters, idle)| {
+            let mut relief = Relief::new(budget.share());
+            relief.held = limit / 4 * quarters + limit / 20 * quarters;
+            relief.idle = Idle { count: 1, bytes: idle };
+            relief.share.report(relief.held);
+            relief.share.report_idle(idle);
+            relief
+        });
+        // All hold 120 %.
+        let percent = |bytes: u64| bytes * 1000 / limit;
+        assert_eq!((percent(one.excess(AIM_OVER)), percent(two.excess(AIM_OVER))), (225, 75));
+        assert_eq!((percent(one.idle_keeps()), percent(two.idle_keeps())), (187, 62));
+    }
 }

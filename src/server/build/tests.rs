@@ -177,3 +177,110 @@ fn what_is_kept_for_messages_in_pieces_costs_nobody_a_place_when_memory_runs_sho
     let in_time = others.iter().filter(|id| reactor.net().sent(**id).starts_with(b"HTTP/1.1 101 ")).count();
     assert_eq!((in_time, reactor.connections()), (200, 200));
 }
+
+const OPEN: &str = "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A server that may hold 1 MiB, and speaks WebSocket.
+fn narrow() -> World {
+    world(|config| {
+        (config.limits.memory, config.limits.per_client_connections) = (1 << 20, 0);
+        let all = PathPattern { parts: [].into(), rest: true };
+        config.routes = [Route::new(all, Action::Websocket(Websocket::new(WebsocketKind::Echo)))].into();
+    })
+}
+
+/// One who sends so much of a message, and not its end.
+fn part(len: usize) -> Script {
+    let header = Header::new(Opcode::Binary, false, false, Some([0; 4]), len as u64).unwrap();
+    let mut out = Vec::new();
+    frame::emit_frame(&header, &vec![b'x'; len], &mut out);
+    Script::new().send(OPEN).await_seen("\r\n\r\n").send(out)
+}
+
+fn count(reactor: &Reactor<Worker, SimNet<true>>, reason: Reason) -> usize {
+    reactor.app().tape().closes.iter().filter(|one| **one == reason).count()
+}
+
+#[test]
+fn over_the_budget_who_holds_most_is_reset_and_no_more_than_need_be() {
+    let (mut reactor, listener) = narrow();
+    for len in [30_000, 500_000, 60_000, 60_000, 120_000] {
+        reactor.net_mut().arrive(listener, part(len));
+    }
+    let idle: Vec<SimId> = (0..20).map(|_| reactor.net_mut().arrive(listener, Script::new())).collect();
+    within_the_budget(&mut reactor, 500);
+    assert_eq!((reactor.connections(), reactor.app().tape().closes.len()), (25, 0), "all of it fits");
+    let last = reactor.net_mut().arrive(listener, part(250_000));
+    within_the_budget(&mut reactor, 500);
+    assert_eq!(reactor.app().tape().closes, [Reason::MemoryBudget]);
+    assert_eq!(reactor.net().closed(last), None, "another held more");
+    assert!(idle.iter().all(|id| reactor.net().closed(*id).is_none()));
+}
+
+#[test]
+fn near_the_budget_idle_ones_go_a_few_at_a_time_until_enough_have_gone() {
+    let (mut reactor, listener) = narrow();
+    for _ in 0..2400 {
+        reactor.net_mut().arrive(listener, Script::new().send("\r\n"));
+    }
+    let begun = |reactor: &Reactor<Worker, SimNet<true>>| count(reactor, Reason::Evicted);
+    let mut rounds = Vec::new();
+    for _ in 0..300 {
+        let before = begun(&reactor);
+        within_the_budget(&mut reactor, 1);
+        rounds.push(begun(&reactor) - before);
+    }
+    assert!(rounds.iter().all(|gone| *gone <= 64), "{rounds:?}");
+    // 384 bytes each: no more than four fifths of the budget, and no fewer than the three quarters that are aimed at.
+    assert!((2048..2185).contains(&reactor.connections()), "{}", reactor.connections());
+    assert_eq!(begun(&reactor), reactor.app().tape().closes.len());
+}
+
+#[test]
+fn over_the_budget_idle_ones_go_where_nobody_else_holds_anything() {
+    let (mut reactor, listener) = narrow();
+    for _ in 0..2000 {
+        reactor.net_mut().arrive(listener, Script::new().send("\r\n"));
+    }
+    within_the_budget(&mut reactor, 200);
+    assert_eq!(reactor.connections(), 2000);
+    reactor.app().shared.budget.set_limit(700_000);
+    within_the_budget(&mut reactor, 9);
+    assert_eq!(reactor.connections(), 2000, "others may be about to let go of more");
+    let refused = reactor.net_mut().arrive(listener, Script::new());
+    within_the_budget(&mut reactor, 1);
+    assert!(reactor.net().was_reset(refused) || reactor.net().closed(refused).is_some());
+    within_the_budget(&mut reactor, 500);
+    assert!(reactor.connections() as u64 * 384 <= 700_000 / 100 * 90, "{}", reactor.connections());
+}
+
+#[test]
+fn near_the_budget_idle_ones_stay_where_it_is_others_who_fill_it() {
+    let (mut reactor, listener) = narrow();
+    for len in [500_000, 120_000, 120_000, 60_000] {
+        reactor.net_mut().arrive(listener, part(len));
+    }
+    for _ in 0..50 {
+        reactor.net_mut().arrive(listener, Script::new());
+    }
+    within_the_budget(&mut reactor, 500);
+    assert_eq!(reactor.app().shared.budget.pressure(), crate::guard::Pressure::Near);
+    assert_eq!((reactor.connections(), reactor.app().tape().closes.len()), (54, 0));
+}
+
+#[test]
+fn what_waits_for_those_who_do_not_take_it_counts_against_the_budget() {
+    let (mut reactor, _) = narrow();
+    let options = tcp::Options { slow: crate::guard::Slow::DropNewest, ..tcp::Options::default() };
+    let service = reactor.app_mut().tcp.add(options, tcp::Kind::Lines);
+    let listener = reactor.net_mut().listen();
+    let id = reactor.add_listener(listener).unwrap();
+    reactor.app_mut().roles.push((id, Role::Tcp(service)));
+    let deaf = reactor.net_mut().arrive(listener, Script::new().window(0));
+    let lines = [vec![b'x'; 9_999], b"\n".to_vec()].concat();
+    let speaker = reactor.net_mut().arrive(listener, Script::new().wait(10).send(lines.repeat(200)));
+    within_the_budget(&mut reactor, 500);
+    assert_eq!(reactor.app().tape().closes, [Reason::MemoryBudget]);
+    assert!(reactor.net().was_reset(deaf) && reactor.net().closed(speaker).is_none());
+}
