@@ -89,6 +89,15 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_for_the_end_is_told_of_it() {
+        let mut respond = Respond::new(200, &[], b"hello", true).unwrap();
+        for ask in ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"] {
+            let answer = Harness::default().ask(&mut respond, ask);
+            assert_eq!((answer.field("connection"), answer.text().as_str()), (Some("close"), "hello"));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_sent_is_refused() {
         assert!(Respond::new(200, &[("a b", "c")], b"", false).is_err());
         assert!(Respond::new(200, &[("a", "b\r\nc: d")], b"", false).is_err());
