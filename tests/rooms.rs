@@ -6,7 +6,7 @@ mod talk;
 
 use evenkeel::guard::Slow;
 use evenkeel::reactor::net::sim::{Script, SimId, SimListener, SimNet};
-use evenkeel::reactor::{Reactor, Settings};
+use evenkeel::reactor::{Reactor, Settings, Token};
 use evenkeel::wire::ws::{Deflater, Header, Opcode, frame};
 use evenkeel::ws::{self, Kind, Options};
 use std::time::Duration;
@@ -148,14 +148,20 @@ fn a_burst_is_held_against_a_member_that_does_not_take_it_only_when_more_is_said
     }
 }
 
-#[test]
-fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_burst() {
+/// A room whose newest messages are dropped: a member who reads nothing, with its name, and one who speaks.
+fn with_a_deaf_member() -> (World, (SimId, Token), SimId) {
     let (mut world, listener) = serving(Options { slow: Slow::DropNewest, ..Options::default() });
     let deaf = world.net_mut().arrive(listener, opened("/r").window(0));
     run_for(&mut world, 10);
     let token = world.app().ws.rooms().members("/r").next().unwrap();
     let speaker = world.net_mut().arrive(listener, opened("/r"));
     run_for(&mut world, 10);
+    (world, (deaf, token), speaker)
+}
+
+#[test]
+fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_burst() {
+    let (mut world, (deaf, token), speaker) = with_a_deaf_member();
     let long = text(&"x".repeat(300_000));
     for _ in 0..50 {
         world.net_mut().go_on(speaker, Script::new().send([&text("short")[..], &long].concat()));
@@ -172,12 +178,7 @@ fn a_backlog_keeps_no_more_alive_than_its_bound_and_what_came_in_one_burst() {
 
 #[test]
 fn short_messages_that_wait_in_a_burst_are_weighed_with_what_belongs_to_each_and_bounded_with_it() {
-    let (mut world, listener) = serving(Options { slow: Slow::DropNewest, ..Options::default() });
-    let deaf = world.net_mut().arrive(listener, opened("/r").window(0));
-    run_for(&mut world, 10);
-    let token = world.app().ws.rooms().members("/r").next().unwrap();
-    let speaker = world.net_mut().arrive(listener, opened("/r"));
-    run_for(&mut world, 10);
+    let (mut world, (deaf, token), speaker) = with_a_deaf_member();
     // 256 KiB begin to leave, the rest waits.
     world.net_mut().go_on(speaker, Script::new().send(kilobytes(300)));
     let mut said = 300;

@@ -2,7 +2,7 @@
 //!
 //! | pressure | rule |
 //! |---|---|
-//! | near (80 %) | connections idle longest are let go, at most 64 in 10 ms, as many as bring it down to 75 %; but of what idle ones hold a quarter of the budget stays: where they hold less, it is not they who fill it, and letting them go would help nobody |
+//! | near (80 %) | connections idle longest are let go until it is near no more, in rounds of 10 ms, in each at most 64 and no more than would bring it down to 75 %; but of what idle ones hold a quarter of the budget stays: where they hold less, it is not they who fill it, and letting them go would help nobody |
 //! | over (100 %) | newcomers are reset as soon as they are accepted; whoever holds most is reset, one after another, until 10 % are free; where that is not enough within 10 ms, those idle longest are let go too |
 //!
 //! What is kept for messages to come, by no connection, goes before anybody does.
