@@ -273,6 +273,8 @@ pub struct Stat {
     pub len: u64,
     /// Last change of the content, in nanoseconds since 1970 (negative before).
     pub modified_ns: i128,
+    /// Last change of anything about it, its permissions and times included, in nanoseconds since 1970. Nobody can set it.
+    pub changed_ns: i128,
     /// Together with the device, tells one file from another.
     pub inode: u64,
 }

@@ -1,7 +1,8 @@
 //! From names to representations: the disk, and the caches before it.
 //!
 //! An entry is compared with the disk (one `stat`) when it is asked for and a second has gone by since that was last done. It is
-//! good if kind, length, time and inode are the same.
+//! good if kind, length, inode and both times are the same: whoever rewrites a file may set the one back, but not the other, which
+//! permissions that are taken away change, too.
 
 use super::super::{Responder, mime};
 use super::FilesOptions;

@@ -66,7 +66,7 @@ pub(super) struct Representation {
     /// Bytes in the content.
     pub len: u64,
     pub kind: Kind,
-    /// It was changed in the second before it was read: a further change may not show in its time.
+    /// It was changed in the second before it was read: a further change may not show in its times.
     pub young: bool,
     tag: Box<[u8]>,
     modified: Option<u64>,
@@ -89,7 +89,7 @@ pub(super) struct Source {
 impl Representation {
     pub fn new(source: Source) -> Representation {
         let Source { path, stat, content, kind, coding, now } = source;
-        let seconds = u64::try_from(stat.modified_ns.div_euclid(1_000_000_000)).ok();
+        let seconds = whole_seconds(stat.modified_ns);
         // A time that has not come yet is not told (RFC 9110, 8.8.2.1).
         let modified = seconds.filter(|modified| *modified <= now);
         let tag = tag(&stat, coding, &content);
@@ -115,9 +115,9 @@ impl Representation {
             Content::Open(_) => stat.len,
         };
         // A time far ahead, or before 1970, was set by hand: what is written later is given another.
-        let young = seconds.is_some_and(|modified| {
-            modified.saturating_add(1) >= now && modified <= now.saturating_add(FAR_AHEAD)
-        });
+        let recent =
+            |seconds: u64| seconds.saturating_add(1) >= now && seconds <= now.saturating_add(FAR_AHEAD);
+        let young = seconds.is_some_and(recent) || whole_seconds(stat.changed_ns).is_some_and(recent);
         fields.shrink_to_fit();
         Representation { path, stat, content, len, kind, young, tag, modified, fields, in_304 }
     }
@@ -160,6 +160,11 @@ impl Representation {
         };
         body + self.path.len() + self.tag.len() + self.fields.len() + size_of::<Representation>()
     }
+}
+
+/// None of a time before 1970.
+fn whole_seconds(ns: i128) -> Option<u64> {
+    u64::try_from(ns.div_euclid(1_000_000_000)).ok()
 }
 
 /// A strong entity tag: time and length on the disk, a checksum of what is in memory, and a mark of its coding. It is the same wherever

@@ -220,6 +220,28 @@ fn a_file_that_changed_a_moment_ago_is_read_again_though_its_time_is_the_same() 
 }
 
 #[test]
+fn a_file_whose_time_and_length_stay_as_they_were_when_it_is_rewritten_is_read_again() {
+    let mut harness = harness(&[("a.js", &[b'a'; 2000])]);
+    let mut files = files(|_| {});
+    let mut sent = Vec::new();
+    // The second time it changes twice within what the disk tells apart.
+    let now = harness.clock.unix_seconds() as i64 + 1;
+    for (what, changed) in [(b'b', MODIFIED + 9), (b'c', now), (b'd', now)] {
+        for coding in ["identity", "gzip"] {
+            let answer = ask(&mut harness, &mut files, "/a.js", &format!("Accept-Encoding: {coding}"));
+            sent.push(answer.body);
+        }
+        harness.world.files.rewrite("a.js", [what; 2000], MODIFIED);
+        harness.world.files.change("a.js", changed);
+        harness.wait(1000);
+    }
+    sent.push(get(&mut harness, &mut files, "/a.js").body);
+    let plain: Vec<u8> = sent.iter().step_by(2).map(|body| body[0]).collect();
+    assert_eq!(plain, b"abcd");
+    assert!(sent[1] != sent[3] && sent[3] != sent[5]);
+}
+
+#[test]
 fn a_file_whose_time_lies_far_ahead_is_read_and_compressed_once() {
     let mut harness = Harness::default();
     let tomorrow = harness.clock.unix_seconds() as i64 + 86_400;

@@ -208,6 +208,7 @@ fn to_stat(stat: &fs::Stat) -> Stat {
         kind: to_kind(fs::FileType::from_raw_mode(stat.st_mode)),
         len: u64::try_from(stat.st_size).unwrap_or(0),
         modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
         inode: stat.st_ino,
     }
 }

@@ -346,6 +346,18 @@ fn a_folder_is_listed_up_to_the_limit_and_a_file_is_read_at_any_place() {
 }
 
 #[test]
+fn a_file_whose_time_was_set_back_still_tells_that_it_changed() {
+    let folder = Folder::new("changed");
+    tree(&folder);
+    let mut net = OsNet::new().unwrap();
+    let file = std::fs::File::options().write(true).open(folder.at("top/file")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+    let root = net.open_root(&folder.at("top")).unwrap();
+    let stat = net.stat(&root, RelPath::new(b"file").unwrap(), Links::Refuse).unwrap();
+    assert!(stat.modified_ns == 1_000_000_000 && stat.changed_ns > 1_600_000_000_000_000_000);
+}
+
+#[test]
 fn random_bytes_fill_all_of_it_and_differ() {
     let mut net = OsNet::new().unwrap();
     let (mut one, mut other) = ([0; 1000], [0; 1000]);

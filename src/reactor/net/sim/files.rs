@@ -25,6 +25,7 @@ enum Kind {
 struct Inode {
     kind: Kind,
     modified_ns: i128,
+    changed_ns: i128,
     open_error: Option<OpenError>,
     /// Reads at or behind this offset fail.
     read_fault: Option<(u64, Fault)>,
@@ -59,6 +60,7 @@ impl Tree {
         let inode = Inode {
             kind,
             modified_ns,
+            changed_ns: modified_ns,
             open_error: None,
             read_fault: None,
             piece: usize::MAX,
@@ -103,6 +105,12 @@ impl Tree {
         let inode = self.named(path);
         inode.kind = Kind::File(bytes.into());
         inode.modified_ns = i128::from(modified_s) * 1_000_000_000;
+        inode.changed_ns = inode.modified_ns;
+    }
+
+    /// Something about it changed at that time, in seconds since 1970, such as its permissions, or its time, which was set back.
+    pub fn change(&mut self, path: &str, changed_s: i64) {
+        self.named(path).changed_ns = i128::from(changed_s) * 1_000_000_000;
     }
 
     /// Cuts a file short in place.
@@ -163,7 +171,8 @@ impl Tree {
             Kind::Folder => (FileType::Folder, 0),
             Kind::Other | Kind::Link(_) => (FileType::Other, 0),
         };
-        Stat { kind, len, modified_ns: node.modified_ns, inode: inode as u64 }
+        let (modified_ns, changed_ns) = (node.modified_ns, node.changed_ns);
+        Stat { kind, len, modified_ns, changed_ns, inode: inode as u64 }
     }
 
     pub(super) fn open(&self, path: RelPath<'_>, links: Links) -> Result<(FileHandle, Stat), OpenError> {
