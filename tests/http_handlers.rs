@@ -369,10 +369,15 @@ fn head_has_no_body_also_where_it_is_refused() {
         (head("/forgets", ""), 500),
         (head("/echo", "content-length: 2000000\r\n"), 413),
         (head("/echo", "transfer-encoding: chunked\r\n") + "x", 400),
+        (head("/\"", ""), 400),
+        (head("/", "host: b\r\n"), 400),
+        (head("/", "").replace("1.1", "3.0"), 505),
+        (head("/", &format!("x: {}\r\n", "y".repeat(20_000))), 431),
     ];
     let (mut reactor, listener) = serving(with("/forgets", forgets));
-    for (request, status) in cases {
-        let id = reactor.net_mut().arrive(listener, Script::new().send(request).await_fin().fin());
+    for ((request, status), first) in cases.iter().flat_map(|case| [(case, 0), (case, 6)]) {
+        let script = Script::new().send(&request[..first]).wait(10).send(&request[first..]).await_fin().fin();
+        let id = reactor.net_mut().arrive(listener, script);
         settle(&mut reactor);
         let sent = String::from_utf8_lossy(reactor.net().sent(id)).into_owned();
         assert!(sent.starts_with(&format!("HTTP/1.1 {status} ")), "{sent}");

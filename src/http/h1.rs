@@ -289,7 +289,7 @@ impl Connection {
                 self.exchange = Some(exchange);
                 Next::Wait
             }
-            Err(reject) => self.reject(reject, on),
+            Err(reject) => self.reject(reject, input.bytes(), on),
         }
     }
 

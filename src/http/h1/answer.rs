@@ -12,6 +12,9 @@ use crate::reactor::{Close, End, Millis, Pressure};
 use crate::wire::http::{Method, Reject, emit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// How a head begins whose answer has no body.
+const HEAD: &[u8] = b"HEAD ";
+
 impl Connection {
     /// Has a request answered by its route. `body_owed`: its body is still to come, and only an upload may have it.
     #[inline(never)]
@@ -303,11 +306,16 @@ impl Connection {
         Next::close(Close::Abort, Reason::HandlerFailed)
     }
 
-    /// The request breaks the grammar: answers what the RFC wants, and ends.
-    pub(super) fn reject<A: Service>(&mut self, reject: Reject, on: &mut On<'_, '_, A>) -> Next {
+    /// The request breaks the grammar: answers what the RFC wants, and ends. `raw`: what came of its head, where that is to blame, for
+    /// nothing was kept of it.
+    pub(super) fn reject<A: Service>(&mut self, reject: Reject, raw: &[u8], on: &mut On<'_, '_, A>) -> Next {
         let status = reject.status();
         let reason = if matches!(status, 413 | 414 | 431) { Reason::TooLarge } else { Reason::BadRequest };
-        self.refuse_kept(status, reject.reason(), reason, on)
+        let raw = raw.get(..HEAD.len()).unwrap_or_default();
+        self.with_kept(on, |me, asked, _, on| {
+            let raw = if asked.head.is_some() { asked.raw } else { raw };
+            me.refuse_asked(&Asked { raw, ..*asked }, status, reject.reason(), reason, on)
+        })
     }
 
     /// Answers an error, and ends; what is known of the request was kept.
@@ -342,7 +350,8 @@ impl Connection {
         reason: Reason,
         on: &mut On<'_, '_, A>,
     ) -> Next {
-        let head_only = asked.head.is_some_and(|head| head.method == Method::Head);
+        // No body, whatever else is wrong with the request (RFC 9110, 9.3.2).
+        let head_only = asked.head.map_or(asked.raw == HEAD, |head| head.method == Method::Head);
         let terms = Terms { head_only, ..serve::refusal_terms(on.app.site()) };
         let (_, sent) = self.respond(terms, true, on, |reply| pages::error(reply, None, status, detail));
         self.finish(asked, &sent, reason, on)

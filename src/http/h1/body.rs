@@ -34,7 +34,7 @@ impl Connection {
             }
             let run = match exchange.incoming.advance(input.bytes(), &on.app.site().options.limits) {
                 Ok(run) => run,
-                Err(reject) => return self.reject(reject, on),
+                Err(reject) => return self.reject(reject, b"", on),
             };
             let (consumed, done) = (run.consumed, run.done);
             exchange.received += run.data.len() as u64;
