@@ -210,6 +210,18 @@ fn a_reload_is_for_the_server_that_lives_by_that_file() {
 }
 
 #[test]
+fn a_server_that_is_started_twice_is_told_that_the_first_still_answers() {
+    let server = Running::start("twice", &config("", "", "one"));
+    let output = evenkeel().arg("-c").arg(server.folder.0.join("evenkeel.toml")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!((output.status.code(), errors.len()), (Some(1), 1), "{said}");
+    let words = ["server.admin_socket", "admin.sock", "another server answers there; stop it"];
+    assert!(words.iter().all(|word| errors[0].contains(word)), "{said}");
+    assert!(get(&mut server.connect()).ends_with("one"));
+}
+
+#[test]
 fn an_address_that_overlaps_one_that_is_still_held_is_refused_by_name() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let at = |host: &str| {

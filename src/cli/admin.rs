@@ -49,9 +49,15 @@ pub(super) fn listen(config: &Config, env: &dyn Env) -> io::Result<Option<OsList
                 return Ok(Some(listener));
             }
             Err(error) if config.server.admin_socket.is_some() => {
+                let why = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another server answers there; stop it, or name another".into()
+                    }
+                    _ => error.to_string(),
+                };
                 return Err(io::Error::new(
                     error.kind(),
-                    format!("server.admin_socket {}: {error}", path.display()),
+                    format!("server.admin_socket {}: {why}", path.display()),
                 ));
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
