@@ -438,12 +438,13 @@ fn the_access_log_names_route_request_and_client_and_believes_only_trusted_proxi
     ask("/", "a", "x-request-id: mine-1\r\n");
     ask("/x/y?q", "b.test", FORWARDED);
     ask("/nothing", "a", "x-request-id: not sound\r\n");
+    ask("/a b", "a", "");
     running.reload_well(&text(""));
     ask("/x/later", "b.test", FORWARDED);
     let began = std::time::Instant::now();
     let lines = loop {
         let lines = std::fs::read_to_string(&path).unwrap_or_default();
-        if lines.lines().count() >= 4 {
+        if lines.lines().count() >= 5 {
             break lines;
         }
         assert!(began.elapsed() < PATIENCE, "{lines}");
@@ -465,6 +466,7 @@ fn the_access_log_names_route_request_and_client_and_believes_only_trusted_proxi
     has("/nothing", &["\"route\":null", "\"status\":404"]);
     let made = line("/nothing").split("\"request_id\":\"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(made.len(), 32, "{}", line("/nothing"));
+    has("/a b", &["\"method\":\"GET\"", "\"status\":400", "\"close_reason\":\"bad_request\""]);
     has("/x/later", &["\"client_ip\":\"127.0.0.1\"", "\"route\":\"b.test/x/{name}\""]);
 }
 

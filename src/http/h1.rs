@@ -92,7 +92,7 @@ impl<'a, 'b, A: Service> On<'a, 'b, A> {
 #[derive(Clone, Copy)]
 struct Asked<'h> {
     head: Option<&'h Head<'h>>,
-    /// The head as it came.
+    /// The head as it came; of a bad one its first line.
     raw: &'h [u8],
     /// Bytes of its body so far.
     bytes_in: u64,

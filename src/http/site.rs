@@ -44,6 +44,8 @@ pub struct Exchanged<'a> {
     pub secure: bool,
     /// The request's head; none if it was refused before it was whole.
     pub head: Option<&'a Head<'a>>,
+    /// Where there is no head because it is bad: its first line as it came, 1 KiB of it at most. Else empty.
+    pub line: &'a [u8],
     /// Status of the answer; 0 if none was sent.
     pub status: u16,
     /// Bytes of the request's body.

@@ -43,11 +43,11 @@ pub struct Entry<'a> {
     pub peer: Peer,
     /// The client, where a trusted forwarding header names another than `peer`.
     pub client_ip: Option<IpAddr>,
-    /// The method; none if the head was refused before it was whole.
+    /// The method; none if there is no head, or none in its first line.
     pub method: Option<&'a str>,
     /// The authority that was asked for.
     pub host: Option<&'a [u8]>,
-    /// The request-target as received; empty if there is none. Cut after 8 KiB.
+    /// The request-target as received, or whatever stands in its place in a bad head; empty if there is none. Cut after 8 KiB.
     pub target: &'a [u8],
     /// `HTTP/1.1`; empty if not known.
     pub protocol: &'a str,
@@ -110,6 +110,28 @@ impl Entry<'_> {
             upstream: None,
         }
     }
+}
+
+impl<'a> Entry<'a> {
+    /// The same with what can be made out of the first line of a bad head: who reads the log looks for who sends such lines.
+    pub fn with_line(mut self, line: &'a [u8]) -> Entry<'a> {
+        let word = |end: usize| std::str::from_utf8(&line[..end]).ok().filter(|word| is_method(word));
+        let space = memchr::memchr(b' ', line).unwrap_or(line.len());
+        self.method = word(space);
+        self.target = if self.method.is_some() { line.get(space + 1..).unwrap_or_default() } else { line };
+        if let (Some(_), Some(space)) = (self.method, memchr::memrchr(b' ', self.target))
+            && let Ok(protocol) = std::str::from_utf8(&self.target[space + 1..])
+            && protocol.starts_with("HTTP/")
+        {
+            (self.protocol, self.target) = (protocol, &self.target[..space]);
+        }
+        self
+    }
+}
+
+/// It may be one that we do not know (RFC 9110, section 9.1: a token, of capitals by convention).
+fn is_method(word: &str) -> bool {
+    (1..=16).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-' || b == b'_')
 }
 
 /// One worker's access log. See the module page.
@@ -257,6 +279,27 @@ mod tests {
              \"request_id\":null,\"close_reason\":null,\"route\":null,\"tls\":false,\"upstream\":null,\
              \"upstream_dur_s\":null,\"retries\":0}\n"
         );
+    }
+
+    #[test]
+    fn of_a_bad_head_the_first_line_is_told_as_far_as_it_can_be_made_out() {
+        let rows: [(&[u8], &str, [&str; 3]); 7] = [
+            (b"GET /a b HTTP/1.1", "GET /a b HTTP/1.1", ["\"GET\"", "\"/a b\"", "\"HTTP/1.1\""]),
+            (b"FIND /<x> HTTP/3.7", "FIND /<x> HTTP/3.7", ["\"FIND\"", "\"/<x>\"", "\"HTTP/3.7\""]),
+            (b"GET /\xc3\xbc", "GET /\\xC3\\xBC", ["\"GET\"", "\"/\u{fc}\"", "null"]),
+            (b"GET", "GET ", ["\"GET\"", "null", "null"]),
+            (b"\x16\x03 HTTP/1.1", "\\x16\\x03 HTTP/1.1", ["null", "\"\\u0016\\u0003 HTTP/1.1\"", "null"]),
+            (b" / HTTP/1.1", " / HTTP/1.1", ["null", "\" / HTTP/1.1\"", "null"]),
+            (b"", "-", ["null"; 3]),
+        ];
+        for (bad, common, [method, path, proto]) in rows {
+            let bare = Entry { status: 400, ..Entry::new(Peer::UNIX, 0) }.with_line(bad);
+            let said = line(Format::Common, &bare);
+            assert!(said.ends_with(&format!("] \"{common}\" 400 0\n")), "{said}");
+            let json = format!("\"method\":{method},\"host\":null,\"path\":{path},\"proto\":{proto},");
+            let said = line(Format::Json, &bare);
+            assert!(said.contains(&json), "{said}");
+        }
     }
 
     #[test]

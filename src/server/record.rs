@@ -60,7 +60,7 @@ impl Record {
             tls: done.secure,
             ..Entry::new(done.peer, site.clock().unix_ms())
         };
-        let Some(head) = done.head else { return self.log.record(&entry) };
+        let Some(head) = done.head else { return self.log.record(&entry.with_line(done.line)) };
         entry.method = Some(head.method.as_str());
         entry.host = head.authority();
         entry.target = head.raw_target;

@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How a head begins whose answer has no body.
 const HEAD: &[u8] = b"HEAD ";
+/// Of the first line of a bad head no more bytes are kept.
+const LINE: usize = 1 << 10;
 
 impl Connection {
     /// Has a request answered by its route. `body_owed`: its body is still to come, and only an upload may have it.
@@ -306,14 +308,18 @@ impl Connection {
         Next::close(Close::Abort, Reason::HandlerFailed)
     }
 
-    /// The request breaks the grammar: answers what the RFC wants, and ends. `raw`: what came of its head, where that is to blame, for
-    /// nothing was kept of it.
-    pub(super) fn reject<A: Service>(&mut self, reject: Reject, raw: &[u8], on: &mut On<'_, '_, A>) -> Next {
+    /// The request breaks the grammar: answers what the RFC wants, and ends. `bytes`: the head as far as it came, where that is to blame,
+    /// for nothing was kept of it.
+    pub(super) fn reject<A: Service>(
+        &mut self,
+        reject: Reject,
+        bytes: &[u8],
+        on: &mut On<'_, '_, A>,
+    ) -> Next {
         let status = reject.status();
         let reason = if matches!(status, 413 | 414 | 431) { Reason::TooLarge } else { Reason::BadRequest };
-        let raw = raw.get(..HEAD.len()).unwrap_or_default();
         self.with_kept(on, |me, asked, _, on| {
-            let raw = if asked.head.is_some() { asked.raw } else { raw };
+            let raw = if asked.head.is_some() { asked.raw } else { first_line(bytes) };
             me.refuse_asked(&Asked { raw, ..*asked }, status, reject.reason(), reason, on)
         })
     }
@@ -351,7 +357,7 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> Next {
         // No body, whatever else is wrong with the request (RFC 9110, 9.3.2).
-        let head_only = asked.head.map_or(asked.raw == HEAD, |head| head.method == Method::Head);
+        let head_only = asked.head.map_or(asked.raw.starts_with(HEAD), |head| head.method == Method::Head);
         let terms = Terms { head_only, ..serve::refusal_terms(on.app.site()) };
         let (_, sent) = self.respond(terms, true, on, |reply| pages::error(reply, None, status, detail));
         self.finish(asked, &sent, reason, on)
@@ -415,6 +421,7 @@ impl Connection {
             peer: end.peer,
             secure: self.secure,
             route: sent.route,
+            line: if head.is_some() { b"" } else { &raw },
             head: head.as_ref(),
             status: sent.status,
             bytes_in: *received,
@@ -440,6 +447,7 @@ impl Connection {
             peer: on.peer,
             secure: self.secure,
             route: sent.route.or(asked.route),
+            line: if asked.head.is_some() { b"" } else { asked.raw },
             head: asked.head,
             status: sent.status,
             bytes_in: asked.bytes_in,
@@ -454,6 +462,12 @@ impl Connection {
     fn asker<A: Service>(&self, on: &On<'_, '_, A>) -> Asker {
         Asker { token: on.cx.me(), peer: on.peer, secure: self.secure, exchange: self.number }
     }
+}
+
+/// The first line of a bad head, without its end.
+fn first_line(bytes: &[u8]) -> &[u8] {
+    let bytes = &bytes[..bytes.len().min(LINE)];
+    &bytes[..memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len())]
 }
 
 /// What a body holds may depend on others, who share it, and so change at any time: it is asked here, and what it said counts until it is

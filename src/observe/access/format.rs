@@ -79,7 +79,8 @@ pub(super) fn common(out: &mut Vec<u8>, stamp: &mut Stamp, entry: &Entry<'_>) {
                 escape_hex(out, entry.protocol.as_bytes(), TEXT);
             }
         }
-        None => out.push(b'-'),
+        None if entry.target.is_empty() => out.push(b'-'),
+        None => escape_hex(out, entry.target, TARGET),
     }
     out.extend_from_slice(b"\" ");
     three(out, entry.status.into());
