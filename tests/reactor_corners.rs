@@ -249,6 +249,25 @@ fn a_deadline_that_is_set_between_turns_is_not_early() {
 }
 
 #[test]
+fn a_deadline_counts_as_passed_only_for_a_connection() {
+    let waits = || {
+        let mut left = 3;
+        act(move |_, cx| {
+            left -= 1;
+            cx.set_deadline(Timer::Phase, Duration::from_millis(100));
+            if left == 0 { Step::Close(Close::Abort, Why::Done) } else { Step::Continue }
+        })
+    };
+    let (mut reactor, listener) = simulated(app(waits), Settings::default());
+    reactor.with_app(|_, cx| assert!(cx.spawn(waits()).is_ok()));
+    run_for(&mut reactor, 1000);
+    assert_eq!((reactor.app().ends.len(), reactor.counters().timeouts), (1, 0), "it only looks after itself");
+    reactor.net_mut().arrive(listener, Script::new().wait(10_000));
+    run_for(&mut reactor, 1000);
+    assert_eq!((reactor.app().ends.len(), reactor.counters().timeouts), (2, 2));
+}
+
+#[test]
 fn a_reset_that_a_write_has_found_is_not_told_as_the_end_of_what_the_peer_sends() {
     let (tell, told_us) = std::sync::mpsc::channel();
     let guest = move || {

@@ -251,7 +251,7 @@ impl Ours {
         page.total("received", "Received from peers", bytes(), reactor.bytes_in)?;
         page.total("sent", "Sent to peers", bytes(), reactor.bytes_out)?;
         page.total("socket_faults", "Operations on sockets that failed", None, reactor.faults)?;
-        page.total("timeouts", "Deadlines that passed", None, reactor.timeouts)?;
+        page.total("timeouts", "Deadlines of connections that passed", None, reactor.timeouts)?;
         page.total("loop_turns", "Turns of the event loops", None, reactor.turns)?;
         page.total("loop_events", "Readiness events", None, reactor.events)?;
         let help = "Connections closed because running them moved nothing: defects";

@@ -373,8 +373,9 @@ impl<A: App, N: Net> Reactor<A, N> {
             if !due {
                 continue;
             }
-            self.core.counters.timeouts += 1;
             let phase = port.phase;
+            // One without a stream only looks after itself.
+            self.core.counters.timeouts += u64::from(phase != Phase::Detached);
             match phase.has_session() {
                 true => self.event(token, Event::Timeout(deadline)),
                 false => self.ending_timeout(token, phase, deadline),
