@@ -275,7 +275,7 @@ fn respond(b: &mut Building<'_>, section: &mut Section<'_>) -> Option<Respond> {
     let status = section.number(b, "status", (200, 599), 200);
     let headers = headers(b, section);
     let body = body?;
-    if matches!(status, 204 | 304) && !body.is_empty() {
+    if matches!(status, 204 | 205 | 304) && !body.is_empty() {
         let what = format!("an answer with status {status} has no body; write respond = \"\"");
         b.wrong(section.place_of(b, "respond"), section.key("respond"), Reason::Conflict(what));
     }

@@ -118,7 +118,7 @@ impl Files {
 /// `respond = "body"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Respond {
-    /// The body; empty with 204 and 304.
+    /// The body; empty with 204, 205 and 304.
     pub body: Arc<[u8]>,
     /// 200 to 599. Default 200.
     pub status: u16,
