@@ -4,6 +4,7 @@ use super::logs::Logs;
 use super::systemd::{self, Watchdog};
 use super::{admin, descriptors};
 use crate::config::Loaded;
+use crate::config::units::show_duration;
 use crate::observe::Reason;
 use crate::observe::lifecycle::info_or_graver;
 use crate::reactor::net::os::Stopwatch;
@@ -126,7 +127,7 @@ impl Supervisor<'_> {
     fn drain(&mut self, watchdog: &mut Watchdog) {
         let (lag, limit) = (self.config.server.drain_lag, self.config.server.drain_timeout);
         let server = &*self.server;
-        let begin = format!("draining: {} connections, at most {} s", server.connections(), limit.as_secs());
+        let begin = drains(server.connections(), lag + limit);
         log::info!("{begin}");
         systemd::stopping(&begin);
         server.turn_unready();
@@ -197,6 +198,11 @@ impl Supervisor<'_> {
     }
 }
 
+/// How a drain begins. `most`: with the time that listeners stay open.
+fn drains(connections: usize, most: Duration) -> String {
+    format!("draining: {connections} connections, at most {}", show_duration(most))
+}
+
 /// What there is to say of an address that is listened at: with the port that the system chose, and whether the world can reach it.
 pub(super) fn listening(at: &Address) -> Vec<String> {
     let mut lines = vec![format!("listening on {at}")];
@@ -260,4 +266,17 @@ pub(super) fn requests(to: mpsc::Sender<Asked>) -> std::io::Result<mpsc::Sender<
         }
     })?;
     Ok(requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_says_how_long_it_may_take_to_the_millisecond() {
+        let said = |ms| drains(3, Duration::from_millis(ms));
+        assert_eq!(said(30_000), "draining: 3 connections, at most 30s");
+        assert_eq!(said(5_500), "draining: 3 connections, at most 5500ms");
+        assert_eq!(said(0), "draining: 3 connections, at most 0s");
+    }
 }
