@@ -96,6 +96,30 @@ fn the_example_file_names_every_key_of_its_lists() {
     }
 }
 
+#[test]
+fn what_stands_in_the_example_behind_a_comment_sign_can_be_written_as_it_stands() {
+    let text = std::fs::read_to_string(root().join("evenkeel.example.toml")).unwrap();
+    // A heading or a key; what follows `# [` and `# word = ` is nowhere else the beginning of a sentence.
+    let is_written = |line: &str| line.starts_with('[') || line.split(' ').nth(1) == Some("=");
+    let bare =
+        |line: &str| line.strip_prefix("# ").filter(|line| is_written(line)).unwrap_or(line).to_owned();
+    let text = text.replace("handler = \"echo\"", "handler = \"lines\"");
+    let text: Vec<String> = text.lines().map(bare).collect();
+    let config = read_all(&text.join("\n")).unwrap().config;
+    assert_eq!((config.listeners.len(), config.tls.certificates.len()), (2, 1));
+    assert_eq!((config.upstreams.len(), config.routes.len()), (1, 6));
+}
+
+#[test]
+fn the_example_file_says_what_is_not_done_yet() {
+    let text = std::fs::read_to_string(root().join("evenkeel.example.toml")).unwrap();
+    let said =
+        text.lines().find_map(|line| line.strip_prefix("# Not yet done, and refused by name: ")).unwrap();
+    let mut all: Vec<&str> = UNBUILT.iter().map(|row| row.what).collect();
+    all.dedup();
+    assert_eq!(said, all.join(", ") + ".");
+}
+
 // ---- what a server does that was told little
 
 #[test]

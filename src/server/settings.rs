@@ -109,7 +109,7 @@ pub struct Server {
     /// Whether HTTP listeners answer `/healthz`, `/livez` and `/readyz` too, as the metrics port does; a route for the same path wins.
     /// Default false.
     pub health: bool,
-    /// Networks whose `X-Forwarded-*` are believed. Default none.
+    /// Networks whose `X-Forwarded-For` is believed: in the access log. Limits are for the peer, which is the proxy. Default none.
     pub trusted_proxies: Arc<[IpNet]>,
     /// Folder of pages of the site's own for errors: `404.html` and the like, sent to clients that take HTML. Default none.
     pub error_pages: Option<PathBuf>,
@@ -304,7 +304,7 @@ pub struct Log {
     pub access: AccessFormat,
     /// Where the access log goes: `None` for standard output (`"-"`), or a file that is appended to.
     pub access_path: Option<PathBuf>,
-    /// Peers whose connections' lives are logged, whatever the level. Default none.
+    /// Peers whose connections' lives are logged, whatever the level but off. Default none.
     pub debug_peers: Arc<[IpNet]>,
 }
 
