@@ -381,11 +381,14 @@ fn without_a_server_the_command_says_so() {
 
 #[test]
 fn a_server_whose_admin_socket_was_changed_in_the_file_is_said_to_be_at_the_old_place() {
-    let server = Running::start("moved", &config("", "", "one"));
+    let mut server = Running::start("moved", &config("", "", "one"));
     let output = server.reload(&config("", "", "two").replace("admin.sock", "new.sock"));
     let said = String::from_utf8(output.stderr).unwrap();
-    let words = ["no server answers at", "new.sock", "another server.admin_socket", "restart", "kill -HUP"];
+    let words =
+        ["no server answers at", "new.sock", "another server.admin_socket by now, restart", "kill -HUP"];
     assert!(output.status.code() == Some(1) && words.iter().all(|word| said.contains(word)), "{said}");
+    server.program.signal(Signal::HUP);
+    server.program.await_log("restart to apply it: server.admin_socket");
 }
 
 #[test]

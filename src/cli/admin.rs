@@ -97,8 +97,8 @@ pub(super) fn reload(options: &Options, world: &mut World<'_>) -> u8 {
         (Ok(stream), said) => order(stream, options.config.as_deref(), said, world),
         (Err(_), Some(code)) => code,
         (Err((path, error)), None) => {
-            let hint = "is the server running, and as which user? One that was started with another server.admin_socket is \
-                        still at that place: restart it, or use `kill -HUP`, which reloads it, too";
+            let hint = "is the server running, and as which user? It keeps the place that it was started with: if the file says \
+                        another server.admin_socket by now, restart it; if only a variable told it, `kill -HUP` reloads it, too";
             let _ = writeln!(world.stderr, "error: no server answers at {}: {error}; {hint}", path.display());
             if error.kind() == io::ErrorKind::PermissionDenied { EXIT_DENIED } else { EXIT_FAILED }
         }
