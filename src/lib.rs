@@ -53,7 +53,7 @@
 //! | `tcp` | raw TCP services and client | |
 //! | `tls` | TLS as a filter of the reactor | rustls with ring |
 //! | `server` | all of it, configuration, metrics | toml, ipnet, prometheus-client |
-//! | `cli` (default) | the binary | clap, simplelog, ctrlc, signal-hook |
+//! | `cli` (default) | the binary | clap, clap_complete, simplelog, ctrlc, signal-hook, sd-notify, listenfd |
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! `evenkeel check`: whether `serve` would start with this configuration.
+//! `evenkeel check`: whether `serve` would start with this configuration, as far as it can be told without opening a socket.
 
 use super::args::Options;
 use super::{World, answered, load, open, refuse};

@@ -1,7 +1,8 @@
 //! The metrics page: one snapshot as text, in either of the two forms that Prometheus reads.
 //!
 //! Names have the prefix `evenkeel_` and base units (`_seconds`, `_bytes`); totals end in `_total`. No label is an address or a
-//! path: every label value is from a closed set, or from the configuration. A series with a label appears with its first count.
+//! path: every label value is from a closed set, or from the configuration. Of requests and closes a series appears
+//! with its first count; of whatever else is counted by few labels it is there from the beginning.
 
 use super::Reason;
 use super::counters::{CLASSES, DropPolicy, Handshake, MethodLabel, Refusal, Tally};
@@ -229,7 +230,8 @@ impl Ours {
             ([("state", state), ("reason", reason.label())], n)
         });
         page.totals("connections_closed", "Connections that ended, by last state and reason", closes)?;
-        page.total("connections_accepted", "Connections accepted", None, reactor.accepted)?;
+        let help = "Connections accepted, with those that a guard turned away at once";
+        page.total("connections_accepted", help, None, reactor.accepted)?;
         page.total(
             "connections_evicted",
             "Idle connections let go for want of descriptors or memory",
