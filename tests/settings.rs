@@ -257,6 +257,20 @@ fn head_size_and_head_fields_bound_a_head() {
 }
 
 #[test]
+fn as_many_fields_as_head_fields_can_say_are_taken() {
+    let Some(config::Kind::Whole(_, most)) = config::setting("limits.head_fields").map(|one| one.kind) else {
+        panic!("a number")
+    };
+    let server = serve("", &format!("[limits]\nhead_fields = {most}"));
+    let head = |fields: u64| {
+        let more = "a: b\r\n".repeat(fields as usize - 2);
+        format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n")
+    };
+    assert_eq!(status(&server.tell(head(most).as_bytes()).0), "200");
+    assert_eq!(status(&server.tell(head(most + 1).as_bytes()).0), "431");
+}
+
+#[test]
 fn body_size_bounds_a_body() {
     let post =
         |n: usize| format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {n}\r\n\r\n");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::value::{Kind, Value};
 use crate::guard::memory;
 use crate::server::settings::{AccessFormat, Balance, Config, SlowConsumer, TlsVersion};
+use crate::wire::limits::Limits;
 
 /// One scalar setting.
 #[derive(Debug)]
@@ -238,7 +239,7 @@ settings! {
     server.admin_socket: Kind::Path("");
 
     limits.head_size: Kind::Size(1 << 10, 64 << 10);
-    limits.head_fields: Kind::Whole(1, 1000);
+    limits.head_fields: Kind::Whole(1, Limits::MAX_FIELDS as u64);
     limits.head_timeout: WAIT;
     limits.body_size: BODY;
     limits.body_rate: Kind::Rate(1 << 30);

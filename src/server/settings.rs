@@ -200,7 +200,7 @@ pub struct Listener {
 pub struct Limits {
     /// Request line and fields: 1 KiB to 64 KiB, over it 431. Default 16 KiB.
     pub head_size: usize,
-    /// Fields in a head: 1 to 1,000, over it 431. Default 100.
+    /// Fields in a head: 1 to 128 ([`MAX_FIELDS`](crate::wire::limits::Limits::MAX_FIELDS)), over it 431. Default 100.
     pub head_fields: usize,
     /// The whole head, from its first byte: over it 408. Default 10 s.
     pub head_timeout: Duration,
