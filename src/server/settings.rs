@@ -210,7 +210,8 @@ pub struct Limits {
     pub body_rate: u64,
     /// A peer that takes less than this over 30 s is closed; 0: off. Default 1 KiB/s.
     pub send_rate: u64,
-    /// Budget for everything held for connections, at least 1 MiB; 0: a quarter of the machine or the cgroup. Default 0.
+    /// Budget for everything held for connections, at least 1 MiB, but no more than half of what the cgroup or `ulimit -v` allows; 0: a
+    /// quarter of the machine or of those. Default 0.
     pub memory: u64,
     /// Connections of one client (IPv4 /32, IPv6 /64) at one time; 0: off. Default 256.
     pub per_client_connections: usize,

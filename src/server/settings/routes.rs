@@ -98,13 +98,13 @@ pub struct Files {
     pub root: PathBuf,
     /// Whether a folder without an index file is listed. Default false.
     pub listing: bool,
-    /// File below the root that is sent (with 200) where nothing else is found.
+    /// File below the root that is sent (with 200) where nothing else is found, to clients that take HTML.
     pub fallback: Option<Box<str>>,
-    /// Whether names that begin with a dot are served. Default false.
+    /// Whether names that begin with a dot are served; `.well-known` (RFC 8615) is in any case. Default false.
     pub hidden: bool,
     /// Whether symbolic links are followed; never out of the root. Default false.
     pub follow_symlinks: bool,
-    /// Whether text over 1 KiB is sent with gzip. Default true.
+    /// Whether text of 1 KiB to 256 KiB is sent with gzip. Siblings `.br`, `.zst` and `.gz` are in any case. Default true.
     pub compress: bool,
 }
 
