@@ -226,6 +226,26 @@ fn one_turn_of_one_connection_inflates_one_long_message_and_the_rest_has_its_tur
 }
 
 #[test]
+fn one_call_deflates_a_few_short_messages_or_one_long_one_and_the_rest_has_its_turn_later() {
+    // What one call leaves, and what the next read brings.
+    for (message, count, bound) in [(text(&"x".repeat(100)), 5000, 250), (zeros(100_000), 50, 2)] {
+        let (mut world, listener) = serving(Options::default(), Kind::Echo);
+        let id = world.net_mut().arrive(listener, deflating("/"));
+        run_for(&mut world, 10);
+        world.net_mut().go_on(id, Script::new().send(message.repeat(count)));
+        let (mut most, mut before) = (0, 0);
+        for _ in 0..500 {
+            world.turn(Some(Duration::from_millis(1))).unwrap();
+            world.check();
+            let all = world.app().ws.counters().messages_out;
+            (most, before) = (most.max(all - before), all);
+        }
+        assert_eq!(before, count as u64, "all are answered");
+        assert!(most <= bound, "{most} in one turn");
+    }
+}
+
+#[test]
 fn a_long_message_in_pieces_leaves_its_room_behind_only_until_the_call_ends() {
     let (mut world, listener) = serving(Options::default(), Kind::Echo);
     let half = vec![b'a'; 300_000];

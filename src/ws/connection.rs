@@ -17,6 +17,9 @@ use std::time::Duration;
 /// The longest that one who sent too many messages is not read, in seconds.
 const DEBT: i64 = 10;
 
+/// What is deflated in answer to one call before the rest has to wait, in bytes: a millisecond's work, or three.
+const DEFLATED: usize = 64 << 10;
+
 /// One connection: 56 bytes.
 pub struct Connection {
     talk: Talk,
@@ -103,17 +106,25 @@ impl Connection {
             return Step::Continue;
         }
         let Route { options, rules, kind } = route;
-        let before = shared.counters.messages_in;
+        let (before, deflated) = (shared.counters.messages_in, shared.codecs.compressors.deflated());
+        let enough =
+            |shared: &Shared| shared.codecs.compressors.deflated().wrapping_sub(deflated) >= DEFLATED;
         let (talk, mut rest) = self.split();
         let step = talk.read(input, desk, rules, cx, |talk, heard, cx| match heard {
             Heard::Message(message) => {
                 shared.counters.messages_in += 1;
                 shared.counters.bytes_in += message.bytes().len() as u64;
-                heed((kind, rules), talk, &mut rest, shared, message, cx)
+                match heed((kind, rules), talk, &mut rest, shared, message, cx) {
+                    Flow::More if enough(shared) => Flow::Hold,
+                    flow => flow,
+                }
             }
             Heard::Close(_) => Flow::More,
         });
         desk.trim();
+        if step == Step::Continue && !input.is_empty() && enough(shared) {
+            cx.show_later();
+        }
         if bounded && step == Step::Continue && !input.is_empty() && shared.rooms.gate().is_full() {
             shared.rooms.gate_mut().make_wait(self.talk.wait(), cx);
         }

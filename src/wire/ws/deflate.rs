@@ -225,10 +225,15 @@ impl Deflater {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
+/// What a message costs beside its bytes, in bytes that could be deflated meanwhile: a reset clears tables of 128 KiB.
+const PER_MESSAGE: usize = 512;
+
 /// A worker's deflaters, one for each window size that was asked for, made when first needed.
 pub struct Compressors {
     level: u32,
     threshold: usize,
+    /// See [`Compressors::deflated`].
+    deflated: usize,
     by_bits: [Option<Box<Deflater>>; 7],
 }
 
@@ -238,7 +243,14 @@ impl Compressors {
     /// bytes in 16 KiB, and six more), for peers that cannot take one that is not.
     #[must_use]
     pub fn new(level: u32, threshold: usize) -> Self {
-        Self { level, threshold, by_bits: [const { None }; 7] }
+        Self { level, threshold, deflated: 0, by_bits: [const { None }; 7] }
+    }
+
+    /// Bytes of all messages that were deflated so far, each counted as 512 more than it has; beyond `usize::MAX` it begins at 0 again.
+    #[inline]
+    #[must_use]
+    pub fn deflated(&self) -> usize {
+        self.deflated
     }
 
     /// Appends the compressed payload of `message` to `out` and returns true (the frame has RSV1), or leaves `out` as
@@ -263,6 +275,7 @@ impl Compressors {
             *slot = Deflater::new(level, bits, takeover).map(Box::new);
         }
         let Some(deflater) = slot else { return false };
+        self.deflated = self.deflated.wrapping_add(PER_MESSAGE + message.len());
         let start = out.len();
         if deflater.deflate(message, out).is_err() {
             return false;
