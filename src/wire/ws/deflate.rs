@@ -225,6 +225,9 @@ impl Deflater {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
+/// Longest message that is stored (RFC 7692, 7.2.3.3), where it could be no shorter by much: to reset a deflater for it is a hundred
+/// times the work of all else.
+const STORED: usize = 64;
 /// What a message costs beside its bytes, in bytes that could be deflated meanwhile: a reset clears tables of 128 KiB.
 const PER_MESSAGE: usize = 512;
 
@@ -246,7 +249,7 @@ impl Compressors {
         Self { level, threshold, deflated: 0, by_bits: [const { None }; 7] }
     }
 
-    /// Bytes of all messages that were deflated so far, each counted as 512 more than it has; beyond `usize::MAX` it begins at 0 again.
+    /// Bytes of all messages that a deflater was run for so far, each counted as 512 more than it has; beyond `usize::MAX` it begins at 0 again.
     #[inline]
     #[must_use]
     pub fn deflated(&self) -> usize {
@@ -269,6 +272,10 @@ impl Compressors {
         if message.len() < self.threshold || !(9..=15).contains(&bits) {
             return false;
         }
+        if !takeover && self.threshold == 0 && (1..=STORED).contains(&message.len()) {
+            store(message, out);
+            return true;
+        }
         let level = self.level;
         let slot = if takeover { own } else { &mut self.by_bits[usize::from(bits - 9)] };
         if slot.is_none() {
@@ -286,6 +293,14 @@ impl Compressors {
         }
         true
     }
+}
+
+/// Appends a block that holds the message as it is, and the first byte of the empty one at its end; at most [`STORED`] bytes.
+fn store(message: &[u8], out: &mut Vec<u8>) {
+    let len = message.len() as u8;
+    out.extend_from_slice(&[0, len, 0, !len, 0xff]);
+    out.extend_from_slice(message);
+    out.push(0);
 }
 
 #[cfg(test)]

@@ -185,6 +185,30 @@ fn compressors_leave_short_and_incompressible_messages_and_windows_of_8_bits_alo
 }
 
 #[test]
+fn short_messages_are_stored_where_all_are_to_be_compressed_and_need_no_deflater() {
+    let mut compressors = Compressors::new(3, 0);
+    let mut out = Vec::new();
+    for n in 1..=STORED {
+        out.clear();
+        assert!(compressors.deflate((15, false), &mut None, &sample(n), &mut out));
+        assert_eq!((out.len(), inflated(&out)), (n + 6, Ok(sample(n))));
+    }
+    assert!(compressors.deflated() == 0 && compressors.by_bits.iter().all(Option::is_none));
+    assert!(compressors.deflate((15, false), &mut None, &sample(STORED + 1), &mut out));
+    assert_eq!(compressors.deflated(), PER_MESSAGE + STORED + 1);
+    out.clear();
+    assert!(compressors.deflate((15, false), &mut None, b"Hello", &mut out));
+    assert_eq!(out, b"\x00\x05\x00\xfa\xffHello\x00", "the example of RFC 7692, 7.2.3.3");
+    let (mut own, mut inflater) = (None, Inflater::new(15, true));
+    for _ in 0..2 {
+        out.clear();
+        assert!(compressors.deflate((15, true), &mut own, &sample(50), &mut out));
+        assert_eq!(inflater.inflate(&out, &mut Vec::new(), &LIMITS), Ok(()));
+    }
+    assert!(own.is_some() && out.len() < 20, "what is taken over is referred to");
+}
+
+#[test]
 fn with_takeover_the_connection_owns_the_deflater() {
     let mut compressors = Compressors::new(6, 0);
     let (mut own, mut out) = (None, Vec::new());
