@@ -22,7 +22,6 @@ use super::{BodyPolicy, Handler, Reply, Request, Responder};
 use crate::reactor::{Links, OpenError};
 use crate::wire::http::Method;
 use crate::wire::http::accept::media_weight;
-use listing::Listing;
 use load::{Found, Now, Shelf};
 use std::path::PathBuf;
 
@@ -34,7 +33,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 pub struct FilesOptions {
     /// The folder. Opened at the first request, and again at most once a second.
     pub root: PathBuf,
-    /// A folder without an index file is listed. Default false: 404.
+    /// A folder without an index file is listed, as it was at most a second ago. Default false: 404.
     pub listing: bool,
     /// This file below the root is sent, with 200, for what does not exist, to clients that take HTML. Default none.
     pub fallback: Option<String>,
@@ -126,13 +125,12 @@ impl Files {
             }
             Ok(Found::Bare) => to_slash(request, reply),
             Ok(Found::Folder(folder)) if self.options.listing => {
-                let root = match self.shelf.root(&self.options, &mut now) {
-                    Ok(root) => root,
-                    Err(error) => return refuse(request, reply, error),
-                };
-                match Listing::read(&self.options, &root, &folder, path, &mut now) {
-                    Ok(listing) => listing.send(request, reply.costly(true)),
-                    Err(_) => refuse(request, reply.costly(true), OpenError::Failed),
+                let (paths, json) = ((path, request.path()), listing::wants_json(request));
+                let listed = self.shelf.listing(&self.options, &folder, paths, json, &mut now);
+                // Others have their turn also where it was remembered: the next one may not be.
+                match listed {
+                    Ok(body) => listing::send(reply.costly(true), &body, json),
+                    Err(error) => refuse(request, reply.costly(true), error),
                 }
             }
             Ok(Found::Folder(_)) | Err(OpenError::NotFound) => self.fall_back(request, reply),

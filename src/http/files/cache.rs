@@ -18,6 +18,8 @@ pub(super) enum Known {
     Absent,
     /// Compressing the file of this description is not worth it.
     Useless(Stat),
+    /// The listing of a folder.
+    Listed(Arc<[u8]>),
 }
 
 #[derive(Debug)]
@@ -33,6 +35,7 @@ impl Slot {
     fn weight(&self) -> usize {
         let known = match &self.known {
             Known::Here(here) => here.weight(),
+            Known::Listed(body) => body.len(),
             Known::Absent | Known::Useless(_) => 0,
         };
         // The key is held twice.

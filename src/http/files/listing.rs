@@ -8,6 +8,7 @@ use crate::reactor::{DirEntry, FileHandle, FileType, Links, RelPath, Root, Stat}
 use crate::wire::http::accept::media_weight;
 use crate::wire::http::{date, emit};
 use std::io;
+use std::sync::Arc;
 
 /// The names in a folder, folders first.
 pub(super) struct Listing {
@@ -49,27 +50,15 @@ impl Listing {
         Ok(Listing { entries, cut })
     }
 
-    /// Answers with it.
-    pub fn send(&self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
-        let accept = || request.head().fields.all("accept");
-        let json = media_weight(accept(), "application/json") > media_weight(accept(), "text/html");
+    /// All of it, as JSON or as a page.
+    pub fn body(&self, path: &[u8], json: bool) -> Vec<u8> {
         let mut body = Vec::new();
         if json {
-            self.json(request.path(), &mut body)
+            self.json(path, &mut body)
         } else {
-            self.page(request.path(), &mut body)
+            self.page(path, &mut body)
         }
-        let answer = reply.start(200).text("Cache-Control", "no-cache").text("Vary", "Accept");
-        let answer = answer.text("X-Content-Type-Options", "nosniff");
-        let answer = if json {
-            answer.text("Content-Type", "application/json")
-        } else {
-            answer.text("Content-Type", "text/html; charset=utf-8").text(
-                "Content-Security-Policy",
-                "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-            )
-        };
-        answer.body(&body)
+        body
     }
 
     fn json(&self, path: &[u8], out: &mut Vec<u8>) {
@@ -131,6 +120,27 @@ impl Listing {
             out.extend_from_slice(b"<p>There is more than is shown here.\n");
         }
     }
+}
+
+/// JSON is rather wanted than a page.
+pub(super) fn wants_json(request: &Request<'_>) -> bool {
+    let accept = || request.head().fields.all("accept");
+    media_weight(accept(), "application/json") > media_weight(accept(), "text/html")
+}
+
+/// Answers with what [`Listing::body`] made.
+pub(super) fn send(reply: Responder<'_>, body: &Arc<[u8]>, json: bool) -> Reply {
+    let answer = reply.start(200).text("Cache-Control", "no-cache").text("Vary", "Accept");
+    let answer = answer.text("X-Content-Type-Options", "nosniff");
+    let answer = if json {
+        answer.text("Content-Type", "application/json")
+    } else {
+        answer.text("Content-Type", "text/html; charset=utf-8").text(
+            "Content-Security-Policy",
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+        )
+    };
+    answer.shared(body, 0..body.len())
 }
 
 const STYLE: &[u8] =

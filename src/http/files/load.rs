@@ -7,6 +7,7 @@
 use super::super::{Responder, mime};
 use super::FilesOptions;
 use super::cache::{Cache, Known};
+use super::listing::Listing;
 use super::representation::{Coding, Content, Representation, Source};
 use crate::reactor::{FileHandle, FileType, Host, Io, Links, OpenError, RelPath, Root, Stat};
 use flate2::Compression;
@@ -230,7 +231,7 @@ impl Shelf {
         self.key.extend_from_slice(&of.path);
         match self.remembered(&root, options.links(), now) {
             Some(Known::Here(found)) => return Some(found),
-            Some(Known::Absent | Known::Useless(_)) => return None,
+            Some(Known::Absent | Known::Useless(_) | Known::Listed(_)) => return None,
             None => {}
         }
         let mut path = of.path.to_vec();
@@ -287,6 +288,32 @@ impl Shelf {
         Some(made)
     }
 
+    /// What is in a folder, as a page or JSON that says it lies at `shown`: made at most once a second, since that takes as many calls
+    /// as there are names.
+    pub fn listing(
+        &mut self,
+        options: &FilesOptions,
+        folder: &FileHandle,
+        (path, shown): (&[u8], &[u8]),
+        json: bool,
+        now: &mut Now<'_>,
+    ) -> Result<Arc<[u8]>, OpenError> {
+        let root = self.root(options, now)?;
+        self.key.clear();
+        // No coding has these marks.
+        self.key.push(if json { b'J' } else { b'L' });
+        self.key.extend_from_slice(shown);
+        if let Some((Known::Listed(body), made_ms)) = self.memory.get(&self.key)
+            && now.ms.saturating_sub(*made_ms) < FRESH_MS
+        {
+            return Ok(body.clone());
+        }
+        let listing = Listing::read(options, &root, folder, path, now).map_err(|_| OpenError::Failed)?;
+        let body: Arc<[u8]> = listing.body(shown, json).into();
+        self.memory.put(&self.key, Known::Listed(body.clone()), now.ms);
+        Ok(body)
+    }
+
     /// The root is held open.
     #[cfg(test)]
     pub fn holds_root(&self) -> bool {
@@ -304,7 +331,7 @@ impl Shelf {
 fn path_of(known: &Known) -> Option<RelPath<'_>> {
     match known {
         Known::Here(here) => RelPath::new(&here.path),
-        Known::Absent | Known::Useless(_) => None,
+        Known::Absent | Known::Useless(_) | Known::Listed(_) => None,
     }
 }
 

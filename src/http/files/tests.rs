@@ -564,6 +564,27 @@ fn a_listing_has_what_would_be_served_escaped_and_in_order() {
 }
 
 #[test]
+fn a_listing_is_made_once_a_second_however_often_it_is_asked_for() {
+    let mut harness = harness(&[("d/a.txt", b"a"), ("e/b.txt", b"b")]);
+    let mut files = files(|options| options.listing = true);
+    let page = get(&mut harness, &mut files, "/d/");
+    let (held, body) = (files.shelf.size().1, page.text().len());
+    assert!(held >= body && page.text().contains("./a.txt"));
+    harness.world.files.file("d/new.txt", b"n", MODIFIED);
+    harness.wait(999);
+    let again = get(&mut harness, &mut files, "/d/");
+    assert_eq!((again.text(), again.costly), (page.text(), true), "the same, and others have their turn");
+    let json = ask(&mut harness, &mut files, "/d/", "Accept: application/json").text();
+    assert!(json.contains("new.txt") && json.starts_with('{'), "the page is not taken for it");
+    assert!(get(&mut harness, &mut files, "/e/").text().contains("./b.txt"), "nor for another folder");
+    harness.wait(1);
+    assert!(get(&mut harness, &mut files, "/d/").text().contains("./new.txt"));
+    let mut none = self::files(|options| (options.listing, options.cache_bytes) = (true, 0));
+    assert!(get(&mut harness, &mut none, "/d/").text().contains("./new.txt"));
+    assert_eq!(none.shelf.size(), (0, 0, 0));
+}
+
+#[test]
 fn a_small_file_that_cannot_be_read_whole_is_sent_from_the_disk_and_not_remembered() {
     let (mut harness, mut files) = (harness(&[("a.bin", &digits(1000))]), files(|_| {}));
     harness.world.files.fail_file("a.bin", 2000, crate::reactor::Fault::Other);
