@@ -643,3 +643,32 @@ fn a_connection_that_lingers_when_the_reactor_stops_keeps_the_reason_it_ended_fo
     assert_eq!(reactor.net().closed(bad), Some(CloseHow::Normal));
     assert_eq!(reactor.net().closed(busy), Some(CloseHow::Reset));
 }
+
+#[test]
+fn a_ticket_that_outlives_its_server_leaves_nothing_of_it_behind() {
+    use std::io::Write;
+    let mut site = Site::default();
+    let later = |_: &Request<'_>, reply: Responder<'_>| {
+        http::keep(reply.ticket());
+        reply.later()
+    };
+    site.on("GET", "/", later).unwrap();
+    let mut server = evenkeel::http::Server::new(site).unwrap();
+    let mut client = std::net::TcpStream::connect(server.bind("127.0.0.1:0").unwrap()).unwrap();
+    client.write_all(get("/").as_bytes()).unwrap();
+    let ticket = loop {
+        server.reactor_mut().turn(None).unwrap();
+        if let Some(ticket) = tickets().pop() {
+            break ticket;
+        }
+    };
+    drop(server);
+    let (answer, nudge) = (std::sync::Arc::new(()), ticket.clone());
+    let held = answer.clone();
+    assert!(nudge.nudge());
+    ticket.answer(move |reply| {
+        let _ = &held;
+        reply.start(204).empty()
+    });
+    assert_eq!(std::sync::Arc::strong_count(&answer), 1);
+}

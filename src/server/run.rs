@@ -293,14 +293,14 @@ impl Server {
         let has_ended = |number| self.workers.has_ended(number);
         let ask = |handle: &Handle<Message>| {
             let (to, from) = mpsc::channel();
-            // One whose mailbox is full is as silent as one that is slow.
-            let _ = handle.post(Message::Survey(to));
-            from
+            // One whose mailbox is full is as silent as one that is slow: what it gave back is kept until the time is up.
+            (handle.post(Message::Survey(to)).err(), from)
         };
         // One that has ended answers no more: it is not waited for.
         let running = self.handles.iter().enumerate().filter(|(number, _)| !has_ended(*number));
         let (numbers, asked): (Vec<usize>, Vec<_>) =
             running.map(|(number, handle)| (number, ask(handle))).unzip();
+        let (_unheard, asked): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let watch = Stopwatch::start();
         let left = || patience.saturating_sub(watch.elapsed());
         Survey::collect(&asked, left, |at| numbers.get(at).is_some_and(|number| has_ended(*number)))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// What workers hold: how many connections, by state.
@@ -31,8 +31,10 @@ impl Survey {
                     one.states.into_iter().for_each(|(state, n)| *all.states.entry(state).or_default() += n);
                     all.summaries.extend(one.summaries);
                 }
-                Err(_) if has_ended(number) => {}
-                Err(_) => all.silent += 1,
+                // It ended after it was asked, and the question went with it.
+                Err(RecvTimeoutError::Disconnected) => {}
+                Err(RecvTimeoutError::Timeout) if has_ended(number) => {}
+                Err(RecvTimeoutError::Timeout) => all.silent += 1,
             }
         }
         all.summaries.sort();
