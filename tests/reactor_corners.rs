@@ -602,6 +602,27 @@ fn a_session_that_let_its_stream_go_is_no_accepted_connection_any_more() {
 }
 
 #[test]
+fn a_session_that_let_its_stream_go_is_not_let_go_in_place_of_one_that_has_a_stream() {
+    let guest = || {
+        act(|told, cx| match told {
+            Told::Event(Event::Open) => {
+                cx.set_evictable(true);
+                cx.set_deadline(Timer::Phase, Duration::from_millis(50));
+                Step::Detach(CloseHow::Normal)
+            }
+            Told::Event(Event::Timeout(_)) => Step::Close(Close::Abort, Why::Done),
+            _ => Step::Continue,
+        })
+    };
+    let (mut reactor, listener) = simulated(app(guest), Settings::default());
+    reactor.net_mut().arrive(listener, Script::new());
+    run_for(&mut reactor, 10);
+    assert_eq!((reactor.connections(), reactor.evict(16)), (1, 0), "it holds nothing that would be gained");
+    run_for(&mut reactor, 100);
+    assert_eq!(reactor.app().ends, [Why::Done], "its own time was up");
+}
+
+#[test]
 fn who_was_spared_once_because_something_seemed_to_come_can_still_be_let_go() {
     use evenkeel::reactor::net::{Ready, sim::AcceptFault};
     let guest = || {

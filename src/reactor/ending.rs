@@ -183,6 +183,11 @@ impl<A: App, N: Net> Reactor<A, N> {
         for gone in [Flags::PAUSED, Flags::HELD, Flags::STARTING, Flags::RESET, Flags::COUNTED] {
             port.flags.set(gone, false);
         }
+        // It was the connection that could be let go, not the session that waits for another.
+        if port.flags.has(Flags::EVICTABLE) {
+            port.flags.set(Flags::EVICTABLE, false);
+            self.core.idle.leave(index);
+        }
         if let Some(inbox) = port.inbox.take() {
             self.core.pool.give(inbox);
         }
