@@ -876,6 +876,18 @@ fn a_route_may_take_more_or_less_than_its_site_and_of_either_just_the_limit() {
 }
 
 #[test]
+fn an_upload_that_is_begun_where_the_body_was_collected_gets_all_of_it() {
+    let upload = |_: &Request<'_>, reply: Responder<'_>| reply.receive(Box::new(Count { n: 0, most: 100 }));
+    let mut site = site();
+    site.on("POST GET", "/up", upload).unwrap();
+    let fixed = post("/up", "content-length: 10\r\n") + "0123456789";
+    let chunked = post("/up", "transfer-encoding: chunked\r\n") + "3\r\nabc\r\n0\r\n\r\n";
+    let script = Script::new().send(fixed + &chunked + "GET /up HTTP/1.1\r\nhost: a\r\n\r\n").fin();
+    let (reactor, id) = one(site, script);
+    assert_eq!(brief(&reactor, id), [is(200, "took 10"), is(200, "took 3"), is(200, "took 0")]);
+}
+
+#[test]
 fn a_request_may_have_all_that_its_site_allows_in_its_head_also_where_its_body_comes_later() {
     let limits = Limits { head_fields: 128, target_size: 12_000, ..Limits::default() };
     let many = (0..120).map(|n| format!("x{n}: y\r\n")).collect::<String>();

@@ -215,7 +215,8 @@ impl<'a> Responder<'a> {
     }
 
     /// Has the request's body piece by piece. Only where [`Handler::body`] says [`BodyPolicy::Stream`], at once or in a late answer;
-    /// elsewhere the upload is told of the end at once.
+    /// elsewhere the upload gets at once, in one piece, what was collected, and is told of the end. In a late answer that is too late: it
+    /// is told of the end alone.
     pub fn receive(self, upload: Box<dyn Upload>) -> Reply {
         Reply(Kind::Receive(upload))
     }

@@ -6,6 +6,7 @@ use super::super::pages;
 use super::super::reply::{Body, Flow, Kind, Reply, Responder, Sent, Terms, Upload};
 use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, RouteId, Service};
+use super::body::{Fed, feed};
 use super::{Asked, Connection, Next, On, kept_head};
 use crate::observe::Reason;
 use crate::reactor::{Close, End, Millis, Pressure};
@@ -40,8 +41,14 @@ impl Connection {
                 std::mem::forget(kind);
                 self.sent(asked, &sent, failed, on)
             }
-            Kind::Receive(upload) if !body_owed => {
-                self.end_upload(&Asked { route: sent.route, ..*asked }, upload, true, terms, on)
+            Kind::Receive(mut upload) if !body_owed => {
+                let asked = Asked { route: sent.route, ..*asked };
+                // What was thrown away is nowhere any more; what was collected comes in one piece.
+                let whole = asked.bytes_in == body.len() as u64;
+                if !body.is_empty() && matches!(feed(upload.as_mut(), body), Fed::Panicked) {
+                    return self.refuse_asked(&asked, 500, serve::FAILED, Reason::HandlerFailed, on);
+                }
+                self.end_upload(&asked, upload, whole, terms, on)
             }
             Kind::Receive(upload) => {
                 self.begin_upload(upload, head.expect_continue, on);

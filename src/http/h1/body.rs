@@ -15,7 +15,7 @@ pub(super) const TOO_LARGE: &str = "The request body is larger than its limit.";
 const MISSED: &str = "The server was set up anew while the request body came.";
 
 /// What a run of body bytes came to.
-enum Fed {
+pub(super) enum Fed {
     More,
     Held,
     Early,
@@ -126,7 +126,7 @@ fn missed<A: Service>(asked: &Asked<'_>, collected: bool, on: &mut On<'_, '_, A>
 }
 
 /// Hands a piece to an upload; a panic in it is told.
-fn feed(upload: &mut dyn Upload, data: &[u8]) -> Fed {
+pub(super) fn feed(upload: &mut dyn Upload, data: &[u8]) -> Fed {
     match catch_unwind(AssertUnwindSafe(|| upload.data(data))) {
         Ok(Accepting::More) => Fed::More,
         Ok(Accepting::Wait) => Fed::Held,
