@@ -1,10 +1,41 @@
 //! New sessions that sessions asked for: put into the tables after whoever asked has returned.
 
-use super::context::{App, Birth, Event};
+use super::context::{App, AppCx, Birth, Core, Cx, Event};
 use super::net::{Net, Peer, Ready, Target};
-use super::port::Phase;
+use super::port::{Phase, Port};
 use super::token::Token;
 use super::turn::Reactor;
+
+impl<A: App> Cx<'_, A> {
+    /// Puts a session without a stream in the table. It gets [`Event::Open`] after this call. `Err` if the table is full, or
+    /// all connections were ended, because the reactor was stopped or the time for draining was up.
+    pub fn spawn(&mut self, session: A::Session) -> Result<Token, A::Session> {
+        spawn(self.core, session)
+    }
+
+    /// Puts a session in the table and begins to connect it. It gets [`Event::Open`] or [`Event::Failed`]. `Err` as for
+    /// [`spawn`](Self::spawn).
+    pub fn connect(&mut self, to: &Target, session: A::Session) -> Result<Token, A::Session> {
+        connect(self.core, to, session)
+    }
+
+    /// Begins to connect this session, which has no stream. It gets [`Event::Open`] or [`Event::Failed`].
+    pub fn attach(&mut self, to: &Target) {
+        self.core.births.push(Birth::Attach(self.me, to.clone()));
+    }
+}
+
+impl<A: App> AppCx<'_, A> {
+    /// As [`Cx::spawn`].
+    pub fn spawn(&mut self, session: A::Session) -> Result<Token, A::Session> {
+        spawn(self.core, session)
+    }
+
+    /// As [`Cx::connect`].
+    pub fn connect(&mut self, to: &Target, session: A::Session) -> Result<Token, A::Session> {
+        connect(self.core, to, session)
+    }
+}
 
 impl<A: App, N: Net> Reactor<A, N> {
     /// Puts what sessions asked for into the tables.
@@ -61,4 +92,21 @@ impl<A: App, N: Net> Reactor<A, N> {
         }
         self.rearm(token);
     }
+}
+
+fn spawn<A: App>(core: &mut Core<A>, session: A::Session) -> Result<Token, A::Session> {
+    let Some(token) = reserve(core) else { return Err(session) };
+    core.births.push(Birth::Spawn(token, session));
+    Ok(token)
+}
+
+fn connect<A: App>(core: &mut Core<A>, to: &Target, session: A::Session) -> Result<Token, A::Session> {
+    let Some(token) = reserve(core) else { return Err(session) };
+    core.births.push(Birth::Connect(token, session, to.clone()));
+    Ok(token)
+}
+
+fn reserve<A: App>(core: &mut Core<A>) -> Option<Token> {
+    let takes = core.ports.len() < Token::MAX_SLOTS && !core.over;
+    takes.then(|| core.ports.insert(Port::new(Peer::UNIX, None, Phase::Detached)))
 }

@@ -251,11 +251,6 @@ impl<A: App> Core<A> {
         }
         outbox
     }
-
-    fn reserve(&mut self, phase: Phase) -> Option<Token> {
-        let takes = self.ports.len() < Token::MAX_SLOTS && !self.over;
-        takes.then(|| self.ports.insert(Port::new(Peer::UNIX, None, phase)))
-    }
 }
 
 /// What a session may do, for as long as it is being called.
@@ -401,23 +396,6 @@ impl<A: App> Cx<'_, A> {
         self.core.notes.push_back((to, self.me, note));
     }
 
-    /// Puts a session without a stream in the table. It gets [`Event::Open`] after this call. `Err` if the table is full, or
-    /// all connections were ended, because the reactor was stopped or the time for draining was up.
-    pub fn spawn(&mut self, session: A::Session) -> Result<Token, A::Session> {
-        spawn(self.core, session)
-    }
-
-    /// Puts a session in the table and begins to connect it. It gets [`Event::Open`] or [`Event::Failed`]. `Err` as for
-    /// [`spawn`](Self::spawn).
-    pub fn connect(&mut self, to: &Target, session: A::Session) -> Result<Token, A::Session> {
-        connect(self.core, to, session)
-    }
-
-    /// Begins to connect this session, which has no stream. It gets [`Event::Open`] or [`Event::Failed`].
-    pub fn attach(&mut self, to: &Target) {
-        self.core.births.push(Birth::Attach(self.me, to.clone()));
-    }
-
     pub(super) fn port(&self) -> Option<&Port<A::Reason>> {
         self.core.ports.get(self.me)
     }
@@ -456,16 +434,6 @@ impl<A: App> AppCx<'_, A> {
         self.core.notes.push_back((to, to, note));
     }
 
-    /// As [`Cx::spawn`].
-    pub fn spawn(&mut self, session: A::Session) -> Result<Token, A::Session> {
-        spawn(self.core, session)
-    }
-
-    /// As [`Cx::connect`].
-    pub fn connect(&mut self, to: &Target, session: A::Session) -> Result<Token, A::Session> {
-        connect(self.core, to, session)
-    }
-
     /// Post messages to this reactor from other threads.
     pub fn handle(&self) -> super::Handle<A::Message> {
         self.core.handle.handle()
@@ -485,16 +453,4 @@ impl<A: App> AppCx<'_, A> {
     pub fn counters(&self) -> &super::turn::Counters {
         &self.core.counters
     }
-}
-
-fn spawn<A: App>(core: &mut Core<A>, session: A::Session) -> Result<Token, A::Session> {
-    let Some(token) = core.reserve(Phase::Detached) else { return Err(session) };
-    core.births.push(Birth::Spawn(token, session));
-    Ok(token)
-}
-
-fn connect<A: App>(core: &mut Core<A>, to: &Target, session: A::Session) -> Result<Token, A::Session> {
-    let Some(token) = core.reserve(Phase::Detached) else { return Err(session) };
-    core.births.push(Birth::Connect(token, session, to.clone()));
-    Ok(token)
 }
