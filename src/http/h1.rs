@@ -37,7 +37,8 @@ const TOO_LONG: &str = "The request took too long.";
 pub enum Outcome {
     /// A step of the reactor.
     Step(Step<Reason>),
-    /// 101 was answered: another protocol takes over, told by this value. What is left of the input is its.
+    /// 101 was answered: another protocol takes over, told by this value. What is left of the input is its: in a call of `on_data` show it
+    /// there, in any other call [`Cx::show_again`]. If [`Cx::draining`], it has yet to be told [`Event::Drain`].
     Upgrade(Box<dyn Any>),
 }
 

@@ -1,7 +1,10 @@
 //! A whole HTTP server in a few lines, for programs that want nothing else: one reactor, on the thread that runs it.
 //!
 //! It starts no thread, installs no signal handler and no logger. For several workers, TLS, configuration and metrics see
-//! [`server`](crate::server); to put HTTP beside protocols of your own, hold a [`Connection`] in your own session.
+//! [`server`](crate::server); to put HTTP beside protocols of your own, or to change to them ([`Responder::upgrade`], which ends the
+//! connection here), hold a [`Connection`] in your own session.
+//!
+//! [`Responder::upgrade`]: super::Responder::upgrade
 //!
 //! ```no_run
 //! use evenkeel::http::{Server, Site};

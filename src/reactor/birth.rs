@@ -13,13 +13,15 @@ impl<A: App> Cx<'_, A> {
         spawn(self.core, session)
     }
 
-    /// Puts a session in the table and begins to connect it. It gets [`Event::Open`] or [`Event::Failed`]. `Err` as for
-    /// [`spawn`](Self::spawn).
+    /// Puts a session in the table and begins to connect it. It gets [`Event::Open`] or [`Event::Failed`], and nobody sets it a
+    /// deadline until then but the operating system, after minutes: to bound the time, [`spawn`](Self::spawn) it, and let it set one
+    /// and [`attach`](Self::attach) at its first [`Event::Open`]. `Err` as for [`spawn`](Self::spawn).
     pub fn connect(&mut self, to: &Target, session: A::Session) -> Result<Token, A::Session> {
         connect(self.core, to, session)
     }
 
-    /// Begins to connect this session, which has no stream. It gets [`Event::Open`] or [`Event::Failed`].
+    /// Begins to connect this session, which has no stream. It gets [`Event::Open`] (if it was spawned, for the second time) or
+    /// [`Event::Failed`].
     pub fn attach(&mut self, to: &Target) {
         self.core.births.push(Birth::Attach(self.me, to.clone()));
     }

@@ -291,7 +291,9 @@ impl<A: App> Cx<'_, A> {
         self.host
     }
 
-    /// Sends a copy of these bytes. All of a call's output leaves in as few system calls as it fits in.
+    /// Sends a copy of these bytes. All of a call's output leaves in as few system calls as it fits in. More than
+    /// [`Settings::hard_cap`] that the peer does not take at once ends the connection with [`PortReason::OutboxOverflow`]: whoever has
+    /// much to say asks [`pressure`](Self::pressure) between pieces. Without a stream what is said is thrown away.
     pub fn write(&mut self, bytes: &[u8]) {
         self.core.cork.bytes_mut().extend_from_slice(bytes);
     }
@@ -327,7 +329,8 @@ impl<A: App> Cx<'_, A> {
         (&mut self.core.cork, self.host)
     }
 
-    /// Stops or resumes reading. On resuming, what was kept is shown again, and nothing that came meanwhile is lost.
+    /// Stops or resumes reading. On resuming, what was kept is shown again, and nothing that came meanwhile is lost. Until then the
+    /// end of the peer is not noticed either, unless something is sent: set a deadline.
     pub fn set_reading(&mut self, on: bool) {
         let me = self.me;
         let Some(port) = self.core.ports.get_mut(me) else { return };

@@ -147,7 +147,7 @@ pub struct Settings {
     pub linger_total: Duration,
     /// Waiting output above which we stop reading, in bytes.
     pub high_water: usize,
-    /// Waiting output below which the session is told [`Drained`](super::Event), in bytes.
+    /// Waiting output below which the session is told [`Drained`](super::Event), in bytes: from 1 to [`high_water`](Self::high_water).
     pub low_water: usize,
     /// Waiting output above which the connection is closed, in bytes.
     pub hard_cap: usize,

@@ -99,7 +99,8 @@ fn advice(at: &Address, by: &str, error: &io::Error) -> String {
     }
 }
 
-/// A running server.
+/// A running server. It is not the value that keeps it running: whoever drops it without [`wait`](Server::wait) leaves its threads,
+/// that of the metrics port included, to themselves.
 #[derive(Debug)]
 pub struct Server {
     pub(super) handles: Vec<Handle<Message>>,
@@ -306,7 +307,7 @@ impl Server {
         Survey::collect(&asked, left, |at| numbers.get(at).is_some_and(|number| has_ended(*number)))
     }
 
-    /// Every worker has ended.
+    /// Every worker has ended. The metrics port answers until [`wait`](Self::wait) or [`stop`](Self::stop).
     pub fn is_finished(&self) -> bool {
         self.workers.is_finished()
     }

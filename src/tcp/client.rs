@@ -142,7 +142,7 @@ impl Link<'_> {
         self.outgoing.lost
     }
 
-    /// Sends what waits and closes, for good.
+    /// Closes for good; if the connection stands, when what waits in the queue was sent. While away nothing of it is sent.
     pub fn close(&mut self) {
         self.wish = true;
     }
