@@ -225,6 +225,20 @@ fn pipelined_requests_are_answered_in_order_even_if_one_is_late() {
 }
 
 #[test]
+fn one_who_asks_a_thousand_things_at_once_does_not_keep_others_waiting_for_all_of_it() {
+    let (mut reactor, listener) = serving(site());
+    let many = reactor.net_mut().arrive(listener, Script::new().send(get("/nothing").repeat(1000)).fin());
+    let one = reactor.net_mut().arrive(listener, Script::new().send(get("/")).await_fin().fin());
+    while reactor.net().sent(one).is_empty() {
+        assert_ne!(reactor.turn(None).unwrap(), Turn::Finished);
+    }
+    assert!(seen(&reactor, many).len() <= 128, "{}", seen(&reactor, many).len());
+    settle(&mut reactor);
+    assert!(seen(&reactor, many).iter().all(|seen| seen.status == 404));
+    assert_eq!((seen(&reactor, many).len(), brief(&reactor, one)), (1000, vec![is(200, "ok")]));
+}
+
+#[test]
 fn an_exchange_is_reported_with_its_route_however_it_was_answered() {
     let panics = f(|_: &Request<'_>, _: Responder<'_>| panic!("on purpose"));
     let (mut reactor, listener) = serving(with("/bad", panics));

@@ -30,6 +30,9 @@ const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Over how long the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
+/// What one call answers before others have their turn. A read may hold thousands of requests, and one that opens a file takes 20 us.
+const EXCHANGES: u32 = 64;
+
 const TOO_LONG: &str = "The request took too long.";
 
 /// What the connection wants next.
@@ -136,6 +139,7 @@ impl Connection {
     pub fn on_data<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
         let mut on = On::new(app, cx);
         on.tick();
+        let most = self.number.wrapping_add(EXCHANGES);
         loop {
             let next = match self.state {
                 State::Fresh | State::Idle | State::Head => self.read_head(input, &mut on),
@@ -143,6 +147,10 @@ impl Connection {
                 State::Late | State::Stream | State::Sending => Next::Wait,
             };
             match next {
+                Next::Again if self.number == most && !input.is_empty() => {
+                    on.cx.show_again();
+                    return self.rest(&mut on);
+                }
                 Next::Again => {}
                 Next::Yield => {
                     if !input.is_empty() {

@@ -15,7 +15,8 @@
 //! 1. Readiness is remembered; only `WouldBlock` clears it (or a short read, where the world says so and no hang-up was hinted).
 //! 2. Whoever removes a reason not to read queues the port again: no wake-up comes for free.
 //! 3. READABLE is registered once; WRITABLE once, at the first `WouldBlock`.
-//! 4. A port gets 4 reads and 1 MiB out a turn; what is left goes to the back of the queue, whose length at the start bounds the turn.
+//! 4. A port gets 4 reads and 1 MiB out a turn; what is left, and what a session wants shown again, goes to the back of the queue, whose
+//!    length at the start bounds the turn.
 //! 5. An idle connection holds no buffer.
 //! 6. The wheel's node of a port is armed no later than its nearest deadline.
 //! 7. A connection ends exactly once, with exactly one reason.

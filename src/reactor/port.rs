@@ -305,7 +305,8 @@ impl<R> Port<R> {
 
     /// It may be let go when something runs short: nothing waits to be sent, nor what the session has left to be shown again.
     pub(super) fn is_idle(&self) -> bool {
-        self.flags.has(Flags::EVICTABLE) && !self.flags.has(Flags::LATER) && self.outbox.is_none()
+        let shown_again = self.flags.has(Flags::LATER) || self.flags.has(Flags::SHOW) && self.inbox.is_some();
+        self.flags.has(Flags::EVICTABLE) && !shown_again && self.outbox.is_none()
     }
 
     /// The nearest of its deadlines.

@@ -120,7 +120,8 @@ impl<A: App, N: Net> Reactor<A, N> {
             if turn == READS && mutant::is(Mutant::LoseRequeueAfterReads) {
                 return;
             }
-            if turn == READS {
+            // Who wants what was kept shown again waits for its turn, as all others do.
+            if turn == READS || show && turn > 0 {
                 port.flags.set(Flags::SHOW, show);
                 return self.core.enqueue(token);
             }
