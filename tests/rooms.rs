@@ -5,13 +5,14 @@ mod support;
 mod talk;
 
 use evenkeel::guard::Slow;
+use evenkeel::observe::Reason;
 use evenkeel::reactor::net::sim::{Script, SimId, SimListener, SimNet};
 use evenkeel::reactor::{Reactor, Settings, Token};
-use evenkeel::wire::ws::{Deflater, Header, Opcode, frame};
-use evenkeel::ws::{self, Kind, Options};
+use evenkeel::wire::ws::{Code, Deflater, Header, Opcode, frame};
+use evenkeel::ws::{self, Kind, Message, Options, Peer, RoomLimits};
 use std::time::Duration;
 use support::run_for;
-use talk::{Duo, Serve, Talk, messages, request, text};
+use talk::{Duo, Serve, Talk, in_words, masked, messages, request, text};
 
 type World = Reactor<Duo, SimNet>;
 
@@ -305,4 +306,181 @@ fn rooms_whose_names_differ_in_a_number_are_at_home_on_all_workers() {
         let fair = 100 / workers;
         assert!(counts.iter().all(|count| (fair / 3..fair * 2).contains(count)), "{counts:?} on {workers}");
     }
+}
+
+fn limited(limits: RoomLimits) -> Duo {
+    let mut app = Duo::new(0, 1);
+    app.ws = ws::Hub::new(0, 1, limits);
+    let route = app.ws.add(Options::default(), Kind::Room);
+    app.serve.push(Serve::Ws(route));
+    app
+}
+
+fn heard(world: &World, id: SimId) -> String {
+    in_words(world.net().sent(id))
+}
+
+#[test]
+fn who_finds_a_room_full_is_told_1013_and_hears_nothing_of_it_and_a_place_that_is_left_is_free() {
+    let (mut world, listener) = world(limited(RoomLimits { members: 2, ..RoomLimits::default() }));
+    let ids = [(); 3].map(|()| world.net_mut().arrive(listener, opened("/r")));
+    run_for(&mut world, 10);
+    world.net_mut().go_on(ids[0], Script::new().send(text("hello")));
+    run_for(&mut world, 10);
+    assert_eq!(ids.map(|id| heard(&world, id)), ["101", "101, hello", "101, close 1013"]);
+    assert_eq!((world.app().ws.counters().refused, world.app().ws.rooms().presence("/r")), (1, 2));
+    for id in &ids[1..] {
+        world.net_mut().go_on(*id, Script::new().send(masked(Opcode::Close, true, &[3, 232])).fin());
+    }
+    run_for(&mut world, 10);
+    assert_eq!(world.app().reasons(), [Reason::WsClosed, Reason::Refused]);
+    let later = world.net_mut().arrive(listener, opened("/r"));
+    run_for(&mut world, 10);
+    world.net_mut().go_on(ids[0], Script::new().send(text("welcome")));
+    run_for(&mut world, 10);
+    assert_eq!(heard(&world, later), "101, welcome");
+}
+
+#[test]
+fn when_there_are_as_many_rooms_as_there_may_be_those_that_are_there_can_be_entered_and_no_other() {
+    let (mut world, listener) = world(limited(RoomLimits { rooms: 2, ..RoomLimits::default() }));
+    let ids = ["/a", "/b", "/c", "/b"].map(|room| {
+        let id = world.net_mut().arrive(listener, opened(room));
+        run_for(&mut world, 10);
+        id
+    });
+    assert_eq!(ids.map(|id| heard(&world, id)), ["101", "101", "101, close 1013", "101"]);
+    world.net_mut().go_on(ids[0], Script::new().fin());
+    run_for(&mut world, 10);
+    let later = world.net_mut().arrive(listener, opened("/c"));
+    run_for(&mut world, 10);
+    assert_eq!((heard(&world, later), world.app().ws.rooms().count()), ("101".into(), 2));
+}
+
+#[test]
+fn the_home_of_a_room_sends_away_who_enters_on_another_worker_when_it_is_full() {
+    let limits = RoomLimits { members: 2, ..RoomLimits::default() };
+    let room = (0..).map(|n| format!("/{n}")).find(|name| ws::home(name, 2) == 0).unwrap();
+    let make = |worker| {
+        let mut app = Duo::new(worker, 2);
+        app.ws = ws::Hub::new(worker, 2, limits);
+        let route = app.ws.add(Options::default(), Kind::Room);
+        app.serve.push(Serve::Ws(route));
+        world(app)
+    };
+    let ((mut home, at_home), (mut away, at_away)) = (make(0), make(1));
+    let rounds = |home: &mut World, away: &mut World| {
+        for _ in 0..5 {
+            run_for(away, 1);
+            carry(1, away, home);
+            run_for(home, 1);
+            carry(0, home, away);
+        }
+    };
+    let member = home.net_mut().arrive(at_home, opened(&room));
+    home.net_mut().arrive(at_home, opened(&room));
+    run_for(&mut home, 10);
+    // The other worker has not heard of any member yet.
+    let late = away.net_mut().arrive(at_away, opened(&room).await_seen([0x88]).wait(1));
+    rounds(&mut home, &mut away);
+    assert_eq!(heard(&away, late), "101, close 1013");
+    away.net_mut().go_on(late, Script::new().send(masked(Opcode::Close, true, &[3, 245])).fin());
+    rounds(&mut home, &mut away);
+    assert_eq!(away.app().reasons(), [Reason::Kicked]);
+    assert_eq!([&home, &away].map(|world| world.app().ws.rooms().presence(&room)), [2, 0]);
+    // A place is left, and taken by one on the other worker, who is no member too many.
+    home.net_mut().go_on(member, Script::new().fin());
+    rounds(&mut home, &mut away);
+    let next = away.net_mut().arrive(at_away, opened(&room));
+    rounds(&mut home, &mut away);
+    assert_eq!((heard(&away, next), home.app().ws.rooms().presence(&room)), ("101".into(), 2));
+}
+
+#[test]
+fn what_is_said_on_a_worker_where_nobody_is_in_the_room_reaches_its_members_at_home() {
+    let room = (0..).map(|n| format!("/{n}")).find(|name| ws::home(name, 2) == 0).unwrap();
+    let ((mut home, at_home), (mut away, _)) = (worker(0), worker(1));
+    let ear = home.net_mut().arrive(at_home, opened(&room));
+    run_for(&mut home, 10);
+    away.with_app(|app, _| app.ws.publish(&room, Message::Text("from afar")).unwrap());
+    run_for(&mut away, 10);
+    carry(1, &mut away, &mut home);
+    run_for(&mut home, 10);
+    assert_eq!(heard(&home, ear), "101, from afar");
+    assert_eq!(away.app().ws.rooms().count(), 0, "the room was there for this message only");
+}
+
+/// Enters, leaves and says what it is told to, and answers with what came of it.
+struct Porter;
+
+impl ws::Handler for Porter {
+    fn message(&mut self, message: Message<'_>, peer: &mut Peer<'_>) {
+        let Message::Text(words) = message else { return };
+        let came = match words.split_once(' ').unwrap_or((words, "")) {
+            ("join", room) => format!("{:?}", peer.join(room)),
+            ("leave", room) => format!("{}", peer.leave(room)),
+            ("long", len) => format!("{:?}", peer.join(&"x".repeat(len.parse().unwrap()))),
+            ("close", _) => {
+                peer.close(Code::POLICY, "first");
+                peer.close(Code::NORMAL, "second");
+                "never sent".to_string()
+            }
+            (room, words) => format!("{:?}", peer.publish(room, Message::Text(words))),
+        };
+        peer.send(Message::Text(&came));
+    }
+}
+
+/// A peer of a [`Porter`], who says these one after the other, and what it is answered.
+fn portered(world: &mut World, id: SimId, words: &[&str]) -> Vec<String> {
+    let before = messages(world.net().sent(id)).len();
+    for words in words {
+        world.net_mut().go_on(id, Script::new().send(text(words)));
+        run_for(world, 10);
+    }
+    messages(world.net().sent(id)).split_off(before)
+}
+
+#[test]
+fn a_handler_that_may_not_enter_a_room_is_told_why_and_stays_where_it_was() {
+    let mut app = Duo::new(0, 1);
+    app.ws = ws::Hub::new(0, 1, RoomLimits { members: 2, rooms: 65, ..RoomLimits::default() });
+    let route = app.ws.add(Options::default(), Kind::Custom(Box::new(Porter)));
+    app.serve.push(Serve::Ws(route));
+    let (mut world, listener) = world(app);
+    let [one, two, three] = [(); 3].map(|()| world.net_mut().arrive(listener, opened("/")));
+    run_for(&mut world, 10);
+    assert_eq!(
+        portered(&mut world, one, &["join", "long 513", "long 512"]),
+        ["Err(Name)", "Err(Name)", "Ok(())"]
+    );
+    assert_eq!(portered(&mut world, two, &["join a", "join a"]), ["Ok(())", "Ok(())"]);
+    assert_eq!(portered(&mut world, one, &["join a", "join a"]), ["Ok(())", "Ok(())"]);
+    assert_eq!(portered(&mut world, three, &["join a", "leave a"]), ["Err(Full)", "false"]);
+    let rooms: Vec<String> = (0..63).map(|n| format!("join {n}")).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    let came = portered(&mut world, one, &rooms);
+    assert!(came[..62].iter().all(|came| came == "Ok(())"), "{came:?}");
+    assert_eq!(came[62], "Err(TooMany)", "one connection is in 64 rooms at most");
+    assert_eq!(portered(&mut world, three, &["join b", "join c"]), ["Ok(())", "Err(TooMany)"], "of 65 rooms");
+    // What it entered it is in, each once, and out of when it leaves.
+    let before = messages(world.net().sent(one)).len();
+    let came = portered(&mut world, two, &["a x", "0 y", "61 z", "leave a", "leave a"]);
+    assert_eq!(came, ["Ok(())", "Ok(())", "Ok(())", "true", "false"]);
+    portered(&mut world, one, &["leave 61", "leave 61"]);
+    assert_eq!(messages(world.net().sent(one))[before..], ["x", "y", "z", "true", "false"]);
+    assert_eq!(world.app().ws.rooms().presence("a"), 1);
+    for id in [one, two, three] {
+        world.net_mut().go_on(id, Script::new().fin());
+    }
+    run_for(&mut world, 10);
+    assert_eq!((world.app().ws.rooms().count(), world.app().ws.rooms().seated()), (0, 0));
+}
+
+#[test]
+fn the_first_close_of_a_handler_stands_and_nothing_is_sent_behind_it() {
+    let (mut world, listener) = world(Duo::ws(Options::default(), Kind::Custom(Box::new(Porter))));
+    let id = world.net_mut().arrive(listener, opened("/").send(text("close")));
+    run_for(&mut world, 10);
+    assert_eq!(heard(&world, id), "101, close 1008");
 }
