@@ -412,8 +412,8 @@ impl Rooms {
             *count -= 1;
             room.total = room.total.saturating_sub(1);
         }
+        // Empty or not, it stands in the list now, and is looked at when that is gone through.
         self.recount(index);
-        self.drop_if_empty(index);
     }
 
     /// There is no room of this name, and no further one may be made.
