@@ -157,6 +157,22 @@ fn a_message_that_never_ends_is_given_up_though_pings_are_answered() {
 }
 
 #[test]
+fn the_time_of_a_message_begins_with_its_own_first_byte_also_when_that_comes_with_the_end_of_another() {
+    let options = Options {
+        pace: Pace { message_timeout: Duration::from_secs(2), ..Pace::default() },
+        ..Options::default()
+    };
+    let (mut world, listener) = serving(options, Kind::Echo);
+    let turn = [masked(Opcode::Continuation, true, b"b"), masked(Opcode::Text, false, b"a")].concat();
+    let begun = opened("/").send(masked(Opcode::Text, false, b"a"));
+    let script = (0..5).fold(begun, |script, _| script.wait(1500).send(&turn));
+    let id = world.net_mut().arrive(listener, script);
+    settle(&mut world);
+    assert_eq!(said(&world, id), "101, ab, ab, ab, ab, ab, close 1008");
+    assert_eq!(world.net().elapsed_ms() / 100, 95 + 20, "2 s after the last began, and 2 s for its FIN");
+}
+
+#[test]
 fn closing_by_the_peer_is_answered_with_its_code() {
     let (mut world, listener) = serving(Options::default(), Kind::Echo);
     let close = masked(Opcode::Close, true, &[0x0f, 0xa0, b'x']);
@@ -599,6 +615,70 @@ fn a_handler_joins_leaves_publishes_whispers_kicks_and_hears_each_end_once() {
     assert_eq!(world.app().ws.rooms().count(), 0);
 }
 
+#[test]
+fn behind_our_close_frame_nothing_is_said_or_heard_and_the_end_has_the_reason_for_which_closing_began() {
+    let log = Log::default();
+    let (mut world, listener) = serving(Options::default(), Kind::Custom(Box::new(Lobby(log.clone()))));
+    let script = |words| opened("/").send(text("join a")).send(text(words));
+    let one = world.net_mut().arrive(listener, script("nonsense"));
+    let other = world.net_mut().arrive(listener, script("join b"));
+    run_for(&mut world, 10);
+    let me = world.app().ws.rooms().members("a").next().unwrap();
+    world.net_mut().go_on(other, Script::new().send(text("say a hello")));
+    world.with_app(|app, _| {
+        app.ws.send(me, Message::Text("you"));
+        app.ws.kick(me, Code::POLICY, "again");
+        app.ws.publish("b", Message::Text("to those in b")).unwrap();
+    });
+    let late = Script::new().send(masked(Opcode::Ping, true, b"there?")).send(text("whisper psst"));
+    world.net_mut().go_on(one, late);
+    run_for(&mut world, 10);
+    assert_eq!(world.app().reasons(), []);
+    // What breaks the protocol now is not told any more.
+    world.net_mut().go_on(one, Script::new().send([0x81, 0]).await_fin().fin());
+    run_for(&mut world, 10);
+    assert_eq!(said(&world, one), "101, welcome, 1 here, close 1000");
+    assert_eq!(said(&world, other), "101, welcome, 2 here, 1 here, to those in b");
+    assert_eq!(log.take(), ["open /", "open /", "close ws_closed"]);
+    let counters = world.app().ws.counters();
+    assert_eq!(
+        (counters.messages_out, counters.messages_in),
+        (7, 5),
+        "with what the other said in the room itself"
+    );
+}
+
+#[test]
+fn a_program_closes_a_connection_by_its_name() {
+    let (mut world, listener) = serving(Options::default(), Kind::Room);
+    let id = world
+        .net_mut()
+        .arrive(listener, opened("/r").await_seen([0x88]).send(masked(Opcode::Close, true, b"")));
+    run_for(&mut world, 10);
+    world.with_app(|app, _| {
+        let token = app.ws.rooms().members("/r").next().unwrap();
+        app.ws.kick(token, Code::POLICY, "out");
+    });
+    settle(&mut world);
+    assert_eq!((said(&world, id).as_str(), world.app().reasons()), ("101, close 1008", vec![Reason::Kicked]));
+}
+
+#[test]
+fn one_who_is_held_back_for_speaking_too_often_is_read_again_when_we_close() {
+    let (mut world, listener) = serving(Options { message_rate: 1, ..Options::default() }, Kind::Echo);
+    let answer = masked(Opcode::Close, true, &[3, 233]);
+    world
+        .net_mut()
+        .arrive(listener, opened("/").send(text("x").repeat(20)).await_seen([0x88]).send(answer).fin());
+    run_for(&mut world, 100);
+    assert_eq!(world.app().ws.counters().throttled, 1);
+    let begun = world.net().elapsed_ms();
+    world.drain(Duration::from_secs(30));
+    settle(&mut world);
+    assert_eq!(world.app().reasons(), [Reason::Drained]);
+    assert!(world.net().elapsed_ms() - begun < 100);
+}
+
 /// Acknowledges numbers, and remembers each it had not seen.
 struct Register(Log);
 
@@ -617,7 +697,7 @@ fn what_a_handler_sends_is_counted_in_messages_and_bytes() {
     world.net_mut().arrive(listener, opened("/").send(text("hello")));
     run_for(&mut world, 10);
     let counters = world.app().ws.counters();
-    assert_eq!((counters.messages_out, counters.bytes_out), (1, 5));
+    assert_eq!((counters.opened, counters.messages_out, counters.bytes_out), (1, 1, 5));
 }
 
 /// Sends the numbers, each until it is acknowledged.
@@ -814,28 +894,112 @@ impl client::Handler for Quiet {
     fn message(&mut self, _: Message<'_>, _: &mut Link<'_>) {}
 }
 
-/// A client whose connection stands, to a server that runs this script after its answer.
-fn standing(script: Script) -> (World, Token, SimId) {
+/// A client, and a server that has its request and gives this answer, which is made from the proof of the key; then the script runs.
+fn answered(
+    answer: impl FnOnce(&str) -> String,
+    options: client::Options,
+    handler: impl client::Handler + 'static,
+    script: Script,
+) -> (World, Token, SimId) {
     let mut net = SimNet::new(7);
-    let target = Target::Unix("/run/elsewhere.sock".into());
-    net.on_connect(target.clone(), Plan::Accept(1, Script::new()));
+    net.on_connect(options.target.clone(), Plan::Accept(1, Script::new()));
     net.log_limit = 16 << 20;
     let mut world = Reactor::new(Duo::new(0, 1), net, Settings::default());
-    let options = client::Options { deflate: None, ..client::Options::new(target, "a", "/") };
-    let client = Client::new(options, Box::new(Quiet)).unwrap();
+    let client = Client::new(options, Box::new(handler)).unwrap();
     let me = world.with_app(|_, cx| cx.spawn(Talk::WsClient(client)).ok().unwrap());
     run_for(&mut world, 10);
     let stream = world.net().streams().next().unwrap();
     let asked = String::from_utf8(world.net().sent(stream).to_vec()).unwrap();
     let key = asked.split("Sec-WebSocket-Key: ").nth(1).unwrap().get(..24).unwrap();
     let accept = String::from_utf8(accept_for(key.as_bytes()).to_vec()).unwrap();
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    );
-    world.net_mut().go_on(stream, Script::new().send(answer).then(script));
+    world.net_mut().go_on(stream, Script::new().send(answer(&accept)).then(script));
     run_for(&mut world, 10);
     (world, me, stream)
+}
+
+fn elsewhere() -> client::Options {
+    let target = Target::Unix("/run/elsewhere.sock".into());
+    client::Options { deflate: None, ..client::Options::new(target, "a", "/") }
+}
+
+/// The answer that lets a client in.
+fn welcome(accept: &str) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
+/// A client whose connection stands, to a server that runs this script after its answer.
+fn standing(script: Script) -> (World, Token, SimId) {
+    answered(welcome, elsewhere(), Quiet, script)
+}
+
+/// Remembers what it hears, and each reason to be lost or to end.
+struct Hears(Log);
+
+impl client::Handler for Hears {
+    fn change(&mut self, change: Change<'_>, _: &mut Link<'_>) {
+        match change {
+            Change::Open(_) => self.0.say("open"),
+            Change::Lost(reason) => self.0.say(format!("lost {}", reason.label())),
+            Change::Ended(reason) => self.0.say(format!("ended {}", reason.label())),
+            Change::Connecting | Change::Closing(_) | Change::Waiting(_) => {}
+        }
+    }
+
+    fn message(&mut self, message: Message<'_>, _: &mut Link<'_>) {
+        self.0.say(String::from_utf8_lossy(message.bytes()));
+    }
+}
+
+#[test]
+fn a_client_reads_past_informational_answers_and_takes_only_a_101_that_proves_its_key() {
+    type Answer = fn(&str) -> String;
+    let cases: [(Answer, &[&str]); 5] = [
+        (welcome, &["open", "hello"]),
+        (
+            |accept| {
+                format!(
+                    "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 \r\n\r\n{}",
+                    welcome(accept)
+                )
+            },
+            &["open", "hello"],
+        ),
+        (|_| welcome("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), &["lost refused"]),
+        (|_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into(), &["lost refused"]),
+        (|_| "220 mail.example ESMTP\r\n\r\n".into(), &["lost ws_violation"]),
+    ];
+    for (answer, expected) in cases {
+        let log = Log::default();
+        let script = Script::new().send(plain(Opcode::Text, true, b"hello"));
+        answered(answer, elsewhere(), Hears(log.clone()), script);
+        assert_eq!(log.take(), expected);
+    }
+}
+
+#[test]
+fn a_client_that_is_closing_hears_no_messages_any_more_and_closing_again_changes_nothing() {
+    let log = Log::default();
+    let (mut world, me, stream) = answered(welcome, elsewhere(), Hears(log.clone()), Script::new().window(0));
+    // Its close frame waits behind more than the server takes.
+    let note = ws::Note::Send(Message::Text(&"x".repeat(600_000)).to_owned());
+    world.with_app(|_, cx| {
+        cx.notify(me, note.clone().into());
+        cx.notify(me, note.into());
+        cx.notify(me, ws::Note::Close(Code::POLICY, "".into()).into());
+    });
+    run_for(&mut world, 10);
+    let late = Script::new().send(plain(Opcode::Text, true, b"late")).wait(10).window(u64::MAX).wait(10);
+    world.net_mut().go_on(stream, late);
+    run_for(&mut world, 10);
+    world.with_app(|_, cx| cx.notify(me, ws::Note::Close(Code::NORMAL, "".into()).into()));
+    run_for(&mut world, 100);
+    world.net_mut().go_on(stream, Script::new().send(plain(Opcode::Close, true, &[3, 240])).fin());
+    settle(&mut world);
+    assert!(said(&world, stream).ends_with("x, close 1008"));
+    assert_eq!(log.take(), ["open", "ended kicked"]);
 }
 
 #[test]
