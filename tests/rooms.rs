@@ -410,6 +410,28 @@ fn what_is_said_on_a_worker_where_nobody_is_in_the_room_reaches_its_members_at_h
     assert_eq!(away.app().ws.rooms().count(), 0, "the room was there for this message only");
 }
 
+#[test]
+fn who_comes_into_a_room_on_another_worker_is_told_there_how_many_were_at_home_before() {
+    let room = (0..).map(|n| format!("/{n}")).find(|name| ws::home(name, 2) == 0).unwrap();
+    let ((mut home, at_home), (mut away, at_away)) = (worker(0), worker(1));
+    let first = home.net_mut().arrive(at_home, opened(&room));
+    home.net_mut().arrive(at_home, opened(&room));
+    run_for(&mut home, 10);
+    let last = away.net_mut().arrive(at_away, opened(&room));
+    let counts = |home: &mut World, away: &mut World| {
+        run_for(away, 10);
+        carry(1, away, home);
+        run_for(home, 10);
+        carry(0, home, away);
+        [home, away].map(|world| world.app().ws.rooms().presence(&room))
+    };
+    assert_eq!(counts(&mut home, &mut away), [3, 3]);
+    home.net_mut().go_on(first, Script::new().fin());
+    assert_eq!(counts(&mut home, &mut away), [2, 2]);
+    away.net_mut().go_on(last, Script::new().fin());
+    assert_eq!(counts(&mut home, &mut away), [1, 0]);
+}
+
 /// Enters, leaves and says what it is told to, and answers with what came of it.
 struct Porter;
 
