@@ -18,7 +18,7 @@ mod representation;
 use super::escape;
 use super::pages;
 use super::router::REST;
-use super::{BodyPolicy, Handler, Reply, Request, Responder};
+use super::{BodyPolicy, Handler, Reply, Request, Responder, Work};
 use crate::reactor::{Links, OpenError};
 use crate::wire::http::Method;
 use crate::wire::http::accept::media_weight;
@@ -117,13 +117,14 @@ impl Files {
         let shown = path.split(|b| *b == b'/').all(|name| self.options.shows(name));
         let found =
             if shown { self.shelf.find(&self.options, path, &mut now) } else { Err(OpenError::NotFound) };
+        let work = now.work;
         match found {
             Ok(Found::File(plain)) => {
                 let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
-                let costly = now.costly;
-                answer::send(request, reply.costly(costly), &found, b"")
+                let work = now.work;
+                answer::send(request, reply.work(work), &found, b"")
             }
-            Ok(Found::Bare) => to_slash(request, reply),
+            Ok(Found::Bare) => to_slash(request, reply.work(work)),
             Ok(Found::Folder(folder)) if self.options.listing => {
                 let (paths, json) = ((path, request.path()), listing::wants_json(request));
                 let listed = self.shelf.listing(&self.options, &folder, paths, json, &mut now);
@@ -133,29 +134,28 @@ impl Files {
                     Err(error) => refuse(request, reply.costly(true), error),
                 }
             }
-            Ok(Found::Folder(_)) | Err(OpenError::NotFound) => self.fall_back(request, reply),
-            Err(error) => refuse(request, reply, error),
+            Ok(Found::Folder(_)) | Err(OpenError::NotFound) => self.fall_back(request, reply, work),
+            Err(error) => refuse(request, reply.work(work), error),
         }
     }
 
-    /// Nothing is there.
-    fn fall_back(&mut self, request: &Request<'_>, mut reply: Responder<'_>) -> Reply {
-        let Some(fallback) = &self.options.fallback else {
-            return refuse(request, reply, OpenError::NotFound);
+    /// Nothing is there; to find that was so much work.
+    fn fall_back(&mut self, request: &Request<'_>, mut reply: Responder<'_>, work: Work) -> Reply {
+        let wanted = || media_weight(request.head().fields.all("accept"), "text/html") > 0;
+        let Some(fallback) = self.options.fallback.as_ref().filter(|_| wanted()) else {
+            return refuse(request, reply.work(work), OpenError::NotFound);
         };
-        if media_weight(request.head().fields.all("accept"), "text/html") == 0 {
-            return refuse(request, reply, OpenError::NotFound);
-        }
         let mut now = Now::of(&mut reply);
+        now.work = work;
         match self.shelf.find(&self.options, fallback.as_bytes(), &mut now) {
             Ok(Found::File(plain)) => {
                 let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
-                let costly = now.costly;
+                let work = now.work;
                 // Who does not take HTML gets 404.
-                answer::send(request, reply.costly(costly), &found, b"Vary: Accept\r\n")
+                answer::send(request, reply.work(work), &found, b"Vary: Accept\r\n")
             }
-            Ok(Found::Bare | Found::Folder(_)) => refuse(request, reply, OpenError::NotFound),
-            Err(error) => refuse(request, reply, error),
+            Ok(Found::Bare | Found::Folder(_)) => refuse(request, reply.work(work), OpenError::NotFound),
+            Err(error) => refuse(request, reply.work(work), error),
         }
     }
 }

@@ -30,8 +30,8 @@ const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Over how long the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
-/// What one call answers before others have their turn. A read may hold thousands of requests, and one that opens a file takes 20 us.
-const EXCHANGES: u32 = 64;
+/// What one call answers from memory before others have their turn: see [`Work`](super::Work).
+const EXCHANGES: u32 = 256;
 
 const TOO_LONG: &str = "The request took too long.";
 
@@ -74,6 +74,8 @@ struct On<'a, 'b, A: Service> {
     cx: &'a mut Cx<'b, A>,
     /// [`Cx::room`] when the call began.
     room: usize,
+    /// What the call may still answer before others have their turn.
+    left: u32,
     peer: Peer,
     /// Tells the protocol that takes over: [`Next::Upgrade`].
     heir: Option<Box<dyn Any>>,
@@ -81,7 +83,7 @@ struct On<'a, 'b, A: Service> {
 
 impl<'a, 'b, A: Service> On<'a, 'b, A> {
     fn new(app: &'a mut A, cx: &'a mut Cx<'b, A>) -> On<'a, 'b, A> {
-        On { room: cx.room(), peer: cx.peer(), app, cx, heir: None }
+        On { room: cx.room(), left: EXCHANGES, peer: cx.peer(), app, cx, heir: None }
     }
 
     fn hand_over(self) -> Outcome {
@@ -139,7 +141,6 @@ impl Connection {
     pub fn on_data<A: Service>(&mut self, input: &mut Input<'_>, app: &mut A, cx: &mut Cx<'_, A>) -> Outcome {
         let mut on = On::new(app, cx);
         on.tick();
-        let most = self.number.wrapping_add(EXCHANGES);
         loop {
             let next = match self.state {
                 State::Fresh | State::Idle | State::Head => self.read_head(input, &mut on),
@@ -147,7 +148,7 @@ impl Connection {
                 State::Late | State::Stream | State::Sending => Next::Wait,
             };
             match next {
-                Next::Again if self.number == most && !input.is_empty() => {
+                Next::Again if on.left == 0 && !input.is_empty() => {
                     on.cx.show_again();
                     return self.rest(&mut on);
                 }

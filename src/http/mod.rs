@@ -32,7 +32,7 @@ pub use late::{Late, Post, Ticket};
 pub use pages::Pages;
 pub use redirect::{Redirect, RedirectError};
 pub use reply::{
-    Accepting, Answer, Body, BodyPolicy, Flow, Handler, Prebuilt, Reply, Responder, Sent, Terms, Upload,
+    Accepting, Answer, Body, BodyPolicy, Flow, Handler, Prebuilt, Reply, Responder, Sent, Terms, Upload, Work,
 };
 pub use request::{MAX_PARAMS, Params, Request};
 pub use respond::Respond;

@@ -142,8 +142,21 @@ pub struct Sent {
     pub announced: Option<u64>,
     /// The route that answered.
     pub route: RouteId,
-    /// It was much work: [`Responder::costly`].
-    pub costly: bool,
+    /// How much work it was.
+    pub work: Work,
+}
+
+/// How much work an answer was. A read can hold two thousand requests, and HEAD leaves nothing by which they would be held back: so
+/// others have their turn in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// A microsecond's: 256 of these are answered before others have their turn.
+    #[default]
+    Little,
+    /// The disk was looked at, for some ten microseconds: 32 of these.
+    Disk,
+    /// Milliseconds: [`Responder::costly`].
+    Much,
 }
 
 impl Sent {
@@ -255,9 +268,14 @@ impl<'a> Responder<'a> {
     }
 
     /// Whether this answer was much work, in milliseconds: then others have their turn before the connection's next request is looked
-    /// at. A read can hold two thousand requests, and HEAD leaves nothing by which they would be held back.
+    /// at.
     pub fn costly(self, costly: bool) -> Responder<'a> {
-        self.sent.costly = costly;
+        self.work(if costly { Work::Much } else { Work::Little })
+    }
+
+    /// How much work this answer was.
+    pub fn work(self, work: Work) -> Responder<'a> {
+        self.sent.work = work;
         self
     }
 

@@ -4,7 +4,7 @@
 //! good if kind, length, inode and both times are the same: whoever rewrites a file may set the one back, but not the other, which
 //! permissions that are taken away change, too.
 
-use super::super::{Responder, mime};
+use super::super::{Responder, Work, mime};
 use super::FilesOptions;
 use super::cache::{Cache, Known};
 use super::listing::Listing;
@@ -31,17 +31,22 @@ pub(super) enum Found {
 
 /// Host and times of one request.
 pub(super) struct Now<'h> {
-    pub host: &'h mut dyn Host,
+    host: &'h mut dyn Host,
     pub ms: u64,
     pub unix: u64,
-    /// Something was compressed for it.
-    pub costly: bool,
+    pub work: Work,
 }
 
 impl<'h> Now<'h> {
     pub fn of(reply: &'h mut Responder<'_>) -> Now<'h> {
         let (ms, unix) = (reply.now_ms(), reply.unix_seconds());
-        Now { host: reply.host(), ms, unix, costly: false }
+        Now { host: reply.host(), ms, unix, work: Work::Little }
+    }
+
+    /// The host, to look at the disk.
+    pub fn disk(&mut self) -> &mut dyn Host {
+        self.work = self.work.max(Work::Disk);
+        self.host
     }
 }
 
@@ -94,7 +99,7 @@ impl Shelf {
         let fresh = self.root_checked_ms.is_some_and(|then| now.ms.saturating_sub(then) < FRESH_MS);
         if !fresh {
             self.root_checked_ms = Some(now.ms);
-            let opened = now.host.open_root(&options.root);
+            let opened = now.disk().open_root(&options.root);
             self.root_opens = opened.is_ok();
             match opened {
                 Ok(root) => self.root = Some(root),
@@ -140,7 +145,7 @@ impl Shelf {
         }
         let file = if meant_folder { &self.path } else { bare };
         let rel = RelPath::new(file).ok_or(OpenError::NotFound)?;
-        match open(now.host, &root, &mut self.open, rel, links) {
+        match open(now.disk(), &root, &mut self.open, rel, links) {
             Ok((handle, stat)) => match stat.kind {
                 FileType::File => {
                     let file: Box<[u8]> = file.into();
@@ -155,7 +160,7 @@ impl Shelf {
             Err(error) => return Err(error),
         }
         let rel = RelPath::new(bare).ok_or(OpenError::NotFound)?;
-        match open(now.host, &root, &mut self.open, rel, links)? {
+        match open(now.disk(), &root, &mut self.open, rel, links)? {
             (handle, Stat { kind: FileType::Folder, .. }) => Ok(Found::Folder(handle)),
             (_, _) => Err(OpenError::NotFound),
         }
@@ -169,7 +174,7 @@ impl Shelf {
                 return Some(known.clone());
             }
             if let (Known::Here(here), Some(path)) = (known, path_of(known)) {
-                match now.host.stat(root, path, links) {
+                match now.disk().stat(root, path, links) {
                     Ok(stat) if stat == here.stat && !here.young => {
                         *checked_ms = now.ms;
                         return Some(known.clone());
@@ -195,12 +200,12 @@ impl Shelf {
         now: &mut Now<'_>,
     ) -> Arc<Representation> {
         let small = stat.len <= options.small_max;
-        let bytes = if small { read_whole(now.host, &handle, stat.len) } else { None };
+        let bytes = if small { read_whole(now.disk(), &handle, stat.len) } else { None };
         // What changed while it was read is not remembered, and sent from the file, whose length is that of the handle.
         let unchanged = !small
             || bytes.is_some()
                 && RelPath::new(&path)
-                    .is_some_and(|path| now.host.stat(root, path, options.links()) == Ok(stat));
+                    .is_some_and(|path| now.disk().stat(root, path, options.links()) == Ok(stat));
         let content = match bytes {
             Some(bytes) if unchanged => Content::Memory(bytes),
             Some(_) | None => Content::Open(Arc::new(handle)),
@@ -236,7 +241,7 @@ impl Shelf {
         }
         let mut path = of.path.to_vec();
         path.extend_from_slice(suffix(coding));
-        match open(now.host, &root, &mut self.open, RelPath::new(&path)?, options.links()) {
+        match open(now.disk(), &root, &mut self.open, RelPath::new(&path)?, options.links()) {
             Ok((handle, stat)) if stat.kind == FileType::File => {
                 Some(self.load(&root, options, (handle, stat), path.into(), coding, now))
             }
@@ -268,9 +273,9 @@ impl Shelf {
         }
         let plain = match &of.content {
             Content::Memory(bytes) => bytes.clone(),
-            Content::Open(file) => read_whole(now.host, file, of.len)?,
+            Content::Open(file) => read_whole(now.disk(), file, of.len)?,
         };
-        now.costly = true;
+        now.work = Work::Much;
         let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 2), Compression::new(6));
         let packed = encoder.write_all(&plain).and_then(|()| encoder.finish()).ok()?;
         if packed.len() >= plain.len() {

@@ -573,7 +573,7 @@ fn a_listing_is_made_once_a_second_however_often_it_is_asked_for() {
     harness.world.files.file("d/new.txt", b"n", MODIFIED);
     harness.wait(999);
     let again = get(&mut harness, &mut files, "/d/");
-    assert_eq!((again.text(), again.costly), (page.text(), true), "the same, and others have their turn");
+    assert_eq!((again.text(), again.work), (page.text(), Work::Much), "the same, and others have their turn");
     let json = ask(&mut harness, &mut files, "/d/", "Accept: application/json").text();
     assert!(json.contains("new.txt") && json.starts_with('{'), "the page is not taken for it");
     assert!(get(&mut harness, &mut files, "/e/").text().contains("./b.txt"), "nor for another folder");
@@ -630,12 +630,13 @@ fn whether_a_file_is_worth_compressing_is_found_out_once_and_again_when_it_has_c
     let request = "GET /a.txt HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n";
     let mut coded = |harness: &mut Harness| {
         let answer = harness.ask(&mut files, request);
-        (answer.costly, answer.field("content-encoding").is_some())
+        (answer.work, answer.field("content-encoding").is_some())
     };
-    assert_eq!([coded(&mut harness), coded(&mut harness)], [(true, false), (false, false)]);
+    let (much, little) = (Work::Much, Work::Little);
+    assert_eq!([coded(&mut harness), coded(&mut harness)], [(much, false), (little, false)]);
     harness.world.files.rewrite("a.txt", digits(2000), MODIFIED + 1);
     harness.wait(1000);
-    assert_eq!([coded(&mut harness), coded(&mut harness)], [(true, true), (false, true)]);
+    assert_eq!([coded(&mut harness), coded(&mut harness)], [(much, true), (little, true)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::super::exchange::{Exchange, Left, Sink};
 use super::super::fault::State;
 use super::super::pages;
-use super::super::reply::{Body, Flow, Kind, Reply, Responder, Sent, Terms, Upload};
+use super::super::reply::{Body, Flow, Kind, Reply, Responder, Sent, Terms, Upload, Work};
 use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, RouteId, Service};
 use super::body::{Fed, feed};
@@ -17,6 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const HEAD: &[u8] = b"HEAD ";
 /// Of the first line of a bad head no more bytes are kept.
 const LINE: usize = 1 << 10;
+/// As much work as so many answers from memory is one for which the disk was looked at.
+const DISK: u32 = 8;
 
 impl Connection {
     /// Has a request answered by its route. `body_owed`: its body is still to come, and only an upload may have it.
@@ -174,6 +176,7 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> Next {
         self.number = self.number.wrapping_add(1);
+        on.left = on.left.saturating_sub(if sent.work == Work::Little { 1 } else { DISK });
         let closing = sent.close || self.last;
         if on.cx.pressure_within(on.room) != Pressure::Low {
             return self.await_peer(asked, sent, closing.then_some(reason), on);
@@ -186,7 +189,7 @@ impl Connection {
             return Next::close(Close::Graceful, reason);
         }
         self.state = State::Idle;
-        if sent.costly { Next::Yield } else { Next::Again }
+        if sent.work == Work::Much { Next::Yield } else { Next::Again }
     }
 
     /// Much of an answer waits: its exchange is over, and reported, when the peer has taken that, or will not. `ending`: why the

@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::late::{Post, Ticket};
 use super::pages::Pages;
-use super::reply::Kind;
+use super::reply::{Kind, Work};
 use super::router::{Lookup, Router};
 use super::{Handler, Request, Responder, Sent, Terms};
 use crate::reactor::net::sim::SimNet;
@@ -46,8 +46,7 @@ pub(super) struct Answered {
     pub body: Vec<u8>,
     /// It went out as one run of bytes.
     pub plain: bool,
-    /// It was much work.
-    pub costly: bool,
+    pub work: Work,
 }
 
 impl Answered {
@@ -107,7 +106,7 @@ impl Harness {
         assert!(matches!(handler.handle(&request, reply).0, Kind::Sent));
         let plain = cork.plain(&[]).is_some();
         let bytes = flatten(&cork, &mut self.world);
-        let answered = Answered { costly: sent.costly, ..take_apart(&bytes, plain) };
+        let answered = Answered { work: sent.work, ..take_apart(&bytes, plain) };
         assert_eq!(answered.status, sent.status);
         if !terms.head_only && !matches!(sent.status, 204 | 304) {
             let length = answered.field("content-length").unwrap();
@@ -160,6 +159,6 @@ fn take_apart(bytes: &[u8], plain: bool) -> Answered {
         fields: fields.collect(),
         body: bytes[end + 4..].to_vec(),
         plain,
-        costly: false,
+        work: Work::Little,
     }
 }
