@@ -150,3 +150,40 @@ fn every_listener_hears_what_is_said() {
         assert_eq!(line, "data: ahoy!\n");
     }
 }
+
+#[test]
+fn people_in_a_room_have_names_and_hear_each_other_and_the_page_says_where() {
+    let running = run("chat");
+    assert!(body(ask(&running.addr, &get("/"))).contains("/chat/lobby"));
+    let refused = String::from_utf8(ask(&running.addr, &get("/chat/a"))).unwrap();
+    assert!(refused.starts_with("HTTP/1.1 426 ") && refused.contains("Upgrade: websocket"), "{refused}");
+    let enter = |room: &str, name: &str| {
+        let stream = TcpStream::connect(&running.addr).unwrap();
+        let uri = format!("ws://{}/chat/{room}", running.addr);
+        let (mut socket, _) = tungstenite::client(uri, stream).unwrap();
+        assert_eq!(hear(&mut socket), "What is your name?");
+        say(&mut socket, name);
+        assert_eq!(hear(&mut socket), format!("{name} comes in"));
+        socket
+    };
+    let mut ann = enter("a", "Ann");
+    let mut elsewhere = enter("b", "Eve");
+    let mut bob = enter("a", "Bob");
+    assert_eq!(hear(&mut ann), "Bob comes in");
+    say(&mut bob, "hello");
+    assert_eq!([hear(&mut ann), hear(&mut bob)], ["Bob: hello", "Bob: hello"]);
+    say(&mut ann, "/who");
+    assert_eq!(hear(&mut ann), "2 are here");
+    say(&mut elsewhere, "alone?");
+    assert_eq!(hear(&mut elsewhere), "Eve: alone?");
+}
+
+type Socket = tungstenite::WebSocket<TcpStream>;
+
+fn say(socket: &mut Socket, text: &str) {
+    socket.send(tungstenite::Message::text(text)).unwrap();
+}
+
+fn hear(socket: &mut Socket) -> String {
+    socket.read().unwrap().into_text().unwrap().to_string()
+}

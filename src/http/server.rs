@@ -2,7 +2,7 @@
 //!
 //! It starts no thread, installs no signal handler and no logger. For several workers, TLS, configuration and metrics see
 //! [`server`](crate::server); to put HTTP beside protocols of your own, or to change to them ([`Responder::upgrade`], which ends the
-//! connection here), hold a [`Connection`] in your own session.
+//! connection here), hold a [`Connection`] in your own session: `examples/chat.rs` does, and goes on with WebSocket.
 //!
 //! [`Responder::upgrade`]: super::Responder::upgrade
 //!

@@ -103,6 +103,22 @@ pub enum Event<N> {
     Note(Token, N),
 }
 
+impl<N> Event<N> {
+    /// The event with its note in a protocol's own words, where a session speaks several; none if `own` says that the note is for another
+    /// of them, which the connection spoke before.
+    pub fn map_note<M>(self, own: impl FnOnce(N) -> Option<M>) -> Option<Event<M>> {
+        Some(match self {
+            Event::Open => Event::Open,
+            Event::Eof => Event::Eof,
+            Event::Drained => Event::Drained,
+            Event::Timeout(deadline) => Event::Timeout(deadline),
+            Event::Failed(failure) => Event::Failed(failure),
+            Event::Drain => Event::Drain,
+            Event::Note(from, note) => Event::Note(from, own(note)?),
+        })
+    }
+}
+
 /// What comes to a session that it did not ask for, and that each protocol has a table for: that of its states and these, in a file
 /// called `fault.rs`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -176,7 +176,7 @@ impl Session {
                 Step::Close(Close::Graceful, Reason::TlsNotTls)
             }
             Session::Http(connection) => {
-                let Some(event) = translate(event, late) else { return Step::Continue };
+                let Some(event) = event.map_note(late) else { return Step::Continue };
                 let outcome = connection.on_event(event, app, cx);
                 let step = self.after_http(outcome, app, cx);
                 if matches!(self, Session::Ws(_)) {
@@ -185,29 +185,16 @@ impl Session {
                 }
                 step
             }
-            Session::Ws(connection) => match translate(event, for_ws) {
+            Session::Ws(connection) => match event.map_note(for_ws) {
                 Some(event) => connection.on_event(event, app, cx),
                 None => Step::Continue,
             },
-            Session::Tcp(connection) => match translate(event, for_tcp) {
+            Session::Tcp(connection) => match event.map_note(for_tcp) {
                 Some(event) => connection.on_event(event, app, cx),
                 None => Step::Continue,
             },
         }
     }
-}
-
-/// The event with its note in the protocol's own words; none if the note is for another protocol, which a connection spoke before.
-fn translate<N>(event: Event<Note>, own: impl FnOnce(Note) -> Option<N>) -> Option<Event<N>> {
-    Some(match event {
-        Event::Open => Event::Open,
-        Event::Eof => Event::Eof,
-        Event::Drained => Event::Drained,
-        Event::Timeout(deadline) => Event::Timeout(deadline),
-        Event::Failed(failure) => Event::Failed(failure),
-        Event::Drain => Event::Drain,
-        Event::Note(from, note) => Event::Note(from, own(note)?),
-    })
 }
 
 fn late(note: Note) -> Option<http::Late> {

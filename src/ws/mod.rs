@@ -20,7 +20,7 @@
 //! 5. An idle connection owns nothing but its [`Connection`], 56 bytes.
 //! 6. A handler that panics costs its own connection, which is told 1011; it is told its end, and nothing else of it.
 //!
-//! Imports `reactor`, `wire`, `guard` and `observe` only.
+//! A program of one's own with all that it owes to these: `examples/chat.rs`. Imports `reactor`, `wire`, `guard` and `observe` only.
 
 pub mod client;
 mod connection;

@@ -213,24 +213,6 @@ fn for_tcp(event: Event<Note>) -> Option<Event<tcp::Note>> {
     })
 }
 
-trait MapNote<N> {
-    fn map_note<M>(self, map: impl FnOnce(N) -> Option<M>) -> Option<Event<M>>;
-}
-
-impl<N> MapNote<N> for Event<N> {
-    fn map_note<M>(self, map: impl FnOnce(N) -> Option<M>) -> Option<Event<M>> {
-        Some(match self {
-            Event::Open => Event::Open,
-            Event::Eof => Event::Eof,
-            Event::Drained => Event::Drained,
-            Event::Timeout(deadline) => Event::Timeout(deadline),
-            Event::Failed(failure) => Event::Failed(failure),
-            Event::Drain => Event::Drain,
-            Event::Note(from, note) => Event::Note(from, map(note)?),
-        })
-    }
-}
-
 type Begun = Option<(ws::Connection, Step<Reason>)>;
 
 /// Reads the request of a handshake and answers it.
