@@ -115,9 +115,8 @@ impl Entry<'_> {
 impl<'a> Entry<'a> {
     /// The same with what can be made out of the first line of a bad head: who reads the log looks for who sends such lines.
     pub fn with_line(mut self, line: &'a [u8]) -> Entry<'a> {
-        let word = |end: usize| std::str::from_utf8(&line[..end]).ok().filter(|word| is_method(word));
         let space = memchr::memchr(b' ', line).unwrap_or(line.len());
-        self.method = word(space);
+        self.method = std::str::from_utf8(&line[..space]).ok().filter(|word| is_method(word));
         self.target = if self.method.is_some() { line.get(space + 1..).unwrap_or_default() } else { line };
         if let (Some(_), Some(space)) = (self.method, memchr::memrchr(b' ', self.target))
             && let Ok(protocol) = std::str::from_utf8(&self.target[space + 1..])
