@@ -128,10 +128,10 @@ impl Files {
             Ok(Found::Folder(folder)) if self.options.listing => {
                 let (paths, json) = ((path, request.path()), listing::wants_json(request));
                 let listed = self.shelf.listing(&self.options, &folder, paths, json, &mut now);
-                // Others have their turn also where it was remembered: the next one may not be.
+                let work = now.work;
                 match listed {
-                    Ok(body) => listing::send(reply.costly(true), &body, json),
-                    Err(error) => refuse(request, reply.costly(true), error),
+                    Ok(body) => listing::send(reply.work(work), &body, json),
+                    Err(error) => refuse(request, reply.work(work), error),
                 }
             }
             Ok(Found::Folder(_)) | Err(OpenError::NotFound) => self.fall_back(request, reply, work),

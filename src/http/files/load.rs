@@ -313,6 +313,7 @@ impl Shelf {
         {
             return Ok(body.clone());
         }
+        now.work = Work::Much;
         let listing = Listing::read(options, &root, folder, path, now).map_err(|_| OpenError::Failed)?;
         let body: Arc<[u8]> = listing.body(shown, json).into();
         self.memory.put(&self.key, Known::Listed(body.clone()), now.ms);
