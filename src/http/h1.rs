@@ -32,6 +32,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// What one call answers from memory before others have their turn: see [`Work`](super::Work).
 const EXCHANGES: u32 = 256;
+/// As much work as so many of these is an answer for which the disk was looked at.
+const DISK: u32 = 8;
 
 const TOO_LONG: &str = "The request took too long.";
 

@@ -7,7 +7,7 @@ use super::super::reply::{Body, Flow, Kind, Reply, Responder, Sent, Terms, Uploa
 use super::super::serve::{self, Asker, Served};
 use super::super::site::{Exchanged, RouteId, Service};
 use super::body::{Fed, feed};
-use super::{Asked, Connection, Next, On, kept_head};
+use super::{Asked, Connection, DISK, Next, On, kept_head};
 use crate::observe::Reason;
 use crate::reactor::{Close, End, Millis, Pressure};
 use crate::wire::http::{Method, Reject, emit};
@@ -17,8 +17,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const HEAD: &[u8] = b"HEAD ";
 /// Of the first line of a bad head no more bytes are kept.
 const LINE: usize = 1 << 10;
-/// As much work as so many answers from memory is one for which the disk was looked at.
-const DISK: u32 = 8;
 
 impl Connection {
     /// Has a request answered by its route. `body_owed`: its body is still to come, and only an upload may have it.
