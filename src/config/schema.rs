@@ -173,13 +173,13 @@ held_number!(u16, u32, u64, usize);
 held!(bool: Bool, std::time::Duration: Time, std::net::IpAddr: Host, Option<PathBuf>: Path);
 held_words!(log::LevelFilter, AccessFormat, TlsVersion);
 
-impl Held for Arc<[ipnet::IpNet]> {
+impl Held for Arc<[crate::observe::Peers]> {
     fn held(&self, _: Kind) -> Value {
-        Value::Networks(self.to_vec())
+        Value::Peers(self.to_vec())
     }
     fn taken_from(value: Value) -> Option<Self> {
         match value {
-            Value::Networks(networks) => Some(networks.into()),
+            Value::Peers(peers) => Some(peers.into()),
             _ => None,
         }
     }
@@ -234,7 +234,7 @@ settings! {
     server.drain_lag: Kind::Time(0, HOUR_MS);
     server.header_server: Kind::Bool;
     server.health: Kind::Bool;
-    server.trusted_proxies: Kind::Networks;
+    server.trusted_proxies: Kind::Peers;
     server.error_pages: Kind::Path("");
     server.admin_socket: Kind::Path("");
 
@@ -262,7 +262,7 @@ settings! {
     log.level: Kind::Choice(log::LevelFilter::WORDS), env "LOG_LEVEL", flag "--log-level";
     log.access: Kind::Choice(AccessFormat::WORDS);
     log.access_path: Kind::Path("-");
-    log.debug_peers: Kind::Networks;
+    log.debug_peers: Kind::Peers;
 }
 
 #[cfg(test)]

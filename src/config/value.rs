@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::{Reason, shown};
 use super::units;
+use crate::observe::Peers;
 
 /// What may stand for a setting.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,8 +33,8 @@ pub enum Kind {
     Host,
     /// A path; this text stands for none.
     Path(&'static str),
-    /// A list of networks.
-    Networks,
+    /// A list of networks, or `unix`.
+    Peers,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -56,8 +56,8 @@ pub enum Value {
     Host(IpAddr),
     /// Of [`Kind::Path`]; not yet joined to anything.
     Path(Option<PathBuf>),
-    /// Of [`Kind::Networks`].
-    Networks(Vec<IpNet>),
+    /// Of [`Kind::Peers`].
+    Peers(Vec<Peers>),
     /// Of [`Kind::Choice`].
     Choice(&'static str),
 }
@@ -90,7 +90,7 @@ impl Kind {
             Kind::Host => "an IP address such as \"127.0.0.1\" or \"::\"".to_owned(),
             Kind::Path("") => "a path in quotes".to_owned(),
             Kind::Path(none) => format!("a path in quotes, or \"{none}\""),
-            Kind::Networks => "a list of networks such as [\"10.0.0.0/8\"]".to_owned(),
+            Kind::Peers => "a list such as [\"10.0.0.0/8\", \"unix\"]".to_owned(),
             Kind::Choice(words) => match words {
                 [] => "nothing".to_owned(),
                 [one] => format!("\"{one}\""),
@@ -123,15 +123,14 @@ impl Kind {
                 let millis = units::whole(text).unwrap_or(0);
                 self.in_range(Value::Time(Duration::from_millis(millis)))
             }
-            Kind::Networks => {
+            Kind::Peers => {
                 let words =
                     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
                 let expected =
-                    || "networks such as 10.0.0.0/8, with commas or blanks between them".to_owned();
+                    || "networks such as 10.0.0.0/8, or unix, with commas or blanks between them".to_owned();
                 let bad = |word| Reason::BadValue { found: shown(word), expected: expected() };
-                let networks: Result<_, _> =
-                    words.map(|word| network(word).ok_or_else(|| bad(word))).collect();
-                Ok(Value::Networks(networks?))
+                let peers: Result<_, _> = words.map(|word| word.parse().map_err(|_| bad(word))).collect();
+                Ok(Value::Peers(peers?))
             }
             Kind::Choice(words) => words
                 .iter()
@@ -158,7 +157,7 @@ impl Kind {
                     None => Err(wrong()),
                 }
             }
-            (Kind::Networks, DeValue::Array(items)) => return self.read_networks(items),
+            (Kind::Peers, DeValue::Array(items)) => return self.read_peers(items),
             (Kind::Choice(words), DeValue::String(text)) => {
                 words.iter().find(|word| **word == text.as_ref()).map(|word| Value::Choice(word)).ok_or_else(
                     || match super::suggest::nearest(text, words.iter().copied()) {
@@ -184,16 +183,16 @@ impl Kind {
         read.map_err(|reason| Refusal { at, reason })
     }
 
-    fn read_networks(self, items: &[Spanned<DeValue<'_>>]) -> Result<Value, Refusal> {
-        let mut networks = Vec::new();
+    fn read_peers(self, items: &[Spanned<DeValue<'_>>]) -> Result<Value, Refusal> {
+        let mut peers = Vec::new();
         for item in items {
             let read = match item.get_ref() {
-                DeValue::String(text) => network(text).ok_or_else(|| self.bad(text)),
+                DeValue::String(text) => text.parse().map_err(|_| self.bad(text)),
                 other => Err(Reason::WrongType { expected: self.expected(), found: type_name(other) }),
             };
-            networks.push(read.map_err(|reason| Refusal { at: item.span().start, reason })?);
+            peers.push(read.map_err(|reason| Refusal { at: item.span().start, reason })?);
         }
-        Ok(Value::Networks(networks))
+        Ok(Value::Peers(peers))
     }
 
     /// What is written alike in a string of the file and in a variable.
@@ -208,7 +207,7 @@ impl Kind {
                 let is_path = text == none || !text.is_empty() && !text.contains('\0');
                 is_path.then_some(Value::Path(path))
             }
-            Kind::Bool | Kind::Whole(..) | Kind::Networks | Kind::Choice(_) => None,
+            Kind::Bool | Kind::Whole(..) | Kind::Peers | Kind::Choice(_) => None,
         };
         self.in_range(value.ok_or_else(|| self.bad(text))?)
     }
@@ -252,7 +251,7 @@ impl Kind {
             }
             Kind::Rate(most) => ("0".to_owned(), units::show_rate(most)),
             Kind::Whole(least, most) => (least.to_string(), most.to_string()),
-            Kind::Bool | Kind::Host | Kind::Path(_) | Kind::Networks | Kind::Choice(_) => Default::default(),
+            Kind::Bool | Kind::Host | Kind::Path(_) | Kind::Peers | Kind::Choice(_) => Default::default(),
         };
         Reason::OutOfRange { found, least, most }
     }
@@ -269,7 +268,7 @@ impl Value {
             Value::Rate(n) => units::show_rate(*n),
             Value::Host(ip) => ip.to_string(),
             Value::Path(path) => path.as_deref().map(|p| p.display().to_string()).unwrap_or_default(),
-            Value::Networks(networks) => networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","),
+            Value::Peers(peers) => peers.iter().map(Peers::to_string).collect::<Vec<_>>().join(","),
             Value::Choice(word) => (*word).to_owned(),
         }
     }
@@ -278,7 +277,7 @@ impl Value {
     pub fn toml_text(&self, kind: Kind) -> String {
         match self {
             Value::Bool(_) | Value::Whole(_) => self.bare_text(),
-            Value::Networks(networks) => list(networks.iter().map(IpNet::to_string)),
+            Value::Peers(peers) => list(peers.iter().map(Peers::to_string)),
             Value::Path(None) => match kind {
                 Kind::Path(none) => quote(none),
                 _ => quote(""),
@@ -294,7 +293,7 @@ impl Value {
             Value::Whole(n) | Value::Size(n) | Value::Rate(n) => *n != 0,
             Value::Time(time) => !time.is_zero(),
             Value::Path(path) => path.is_some(),
-            Value::Networks(networks) => !networks.is_empty(),
+            Value::Peers(peers) => !peers.is_empty(),
             Value::Host(_) | Value::Choice(_) => true,
         }
     }
@@ -307,17 +306,6 @@ pub(super) fn host(text: &str) -> Option<IpAddr> {
         return Some(IpAddr::from([127, 0, 0, 1]));
     }
     bare.parse().ok()
-}
-
-/// A network, or one address for the network of it alone; an address with host bits set is cut to its network. One of IPv4
-/// addresses mapped to IPv6 (`::ffff:10.0.0.0/104`) is the one of IPv4, as which peers are known.
-fn network(text: &str) -> Option<IpNet> {
-    let network: IpNet = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
-    let unmapped = match (network.network().to_canonical(), network.prefix_len()) {
-        (IpAddr::V4(address), prefix @ 96..) => Ipv4Net::new(address, prefix - 96).ok().map(IpNet::V4),
-        _ => None,
-    };
-    Some(unmapped.unwrap_or(network.trunc()))
 }
 
 /// A TOML integer of any radix; one that is out of all bounds is `i128::MAX`. `None`: not an integer.

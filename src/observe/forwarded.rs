@@ -3,7 +3,8 @@
 //! Each proxy appends the address that it was asked from. So the list is read from its end: the first address that is not a
 //! trusted proxy's is the client; what stands before it may be anything.
 
-use ipnet::IpNet;
+use super::peers::Peers;
+use crate::reactor::Peer;
 use std::net::{IpAddr, SocketAddr};
 
 /// Most proxies in a row that are believed.
@@ -12,12 +13,12 @@ const HOPS: usize = 32;
 /// The client, if `peer` is trusted and names another. `lines`: the values of all `X-Forwarded-For` fields, in order. A part that is
 /// no address ends the walk: the last one before it is the client.
 pub fn client_ip<'a>(
-    trusted: &[IpNet],
-    peer: IpAddr,
+    trusted: &[Peers],
+    peer: &Peer,
     lines: impl Iterator<Item = &'a [u8]>,
 ) -> Option<IpAddr> {
-    let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
-    if trusted.is_empty() || !is_trusted(peer.to_canonical()) {
+    let is_trusted = |peer: &Peer| trusted.iter().any(|peers| peers.contains(peer));
+    if !is_trusted(peer) {
         return None;
     }
     let lines: Vec<&[u8]> = lines.collect();
@@ -26,7 +27,7 @@ pub fn client_ip<'a>(
     for part in parts.take(HOPS) {
         let Some(ip) = address(part) else { break };
         client = Some(ip);
-        if !is_trusted(ip) {
+        if !is_trusted(&Peer::from(SocketAddr::new(ip, 0))) {
             break;
         }
     }
@@ -45,11 +46,17 @@ fn address(part: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    fn client_of(trusted: &[&str], peer: &Peer, lines: &[&str]) -> Option<String> {
+        let trusted: Vec<Peers> = trusted.iter().map(|peers| peers.parse().unwrap()).collect();
+        client_ip(&trusted, peer, lines.iter().map(|line| line.as_bytes())).map(|ip| ip.to_string())
+    }
+
     fn client(peer: &str, lines: &[&str]) -> Option<String> {
-        let trusted: Vec<IpNet> =
-            ["10.0.0.0/8", "2001:db8::/32"].iter().map(|net| net.parse().unwrap()).collect();
-        let lines = lines.iter().map(|line| line.as_bytes());
-        client_ip(&trusted, peer.parse().unwrap(), lines).map(|ip| ip.to_string())
+        let peer = match peer {
+            "unix" => Peer::UNIX,
+            ip => Peer::from(SocketAddr::new(ip.parse().unwrap(), 80)),
+        };
+        client_of(&["10.0.0.0/8", "2001:db8::/32"], &peer, lines)
     }
 
     #[test]
@@ -57,7 +64,17 @@ mod tests {
         assert_eq!(client("192.0.2.1", &["198.51.100.7"]), None);
         assert_eq!(client("10.0.0.1", &["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
-        assert_eq!(client_ip(&[], [10, 0, 0, 1].into(), [&b"198.51.100.7"[..]].into_iter()), None);
+        assert_eq!(client("unix", &["198.51.100.7"]), None);
+    }
+
+    #[test]
+    fn whoever_comes_through_a_unix_socket_can_be_trusted_too() {
+        assert_eq!(
+            client_of(&["unix"], &Peer::UNIX, &["6.6.6.6, 198.51.100.7"]).as_deref(),
+            Some("198.51.100.7")
+        );
+        let tcp = Peer::from(SocketAddr::from(([10, 0, 0, 1], 80)));
+        assert_eq!(client_of(&["unix"], &tcp, &["198.51.100.7"]), None);
     }
 
     #[test]

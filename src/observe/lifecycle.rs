@@ -1,10 +1,10 @@
 //! The life of single connections in the diagnostics: accepted, each state, each fault, closed.
 //!
-//! Written for all connections at log level debug, or, at whatever level, for peers in given networks: so one client can be
+//! Written for all connections at log level debug, or, at whatever level, for given peers: so one client can be
 //! watched on a busy server. With neither, asking costs one load and two comparisons.
 
+use super::peers::Peers;
 use crate::reactor::{Peer, Token};
-use ipnet::IpNet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ pub const TARGET: &str = "evenkeel::connection";
 /// Whose lives are written. One a worker; cheap to clone.
 #[derive(Clone, Default, Debug)]
 pub struct Lifecycle {
-    peers: Arc<[IpNet]>,
+    peers: Arc<[Peers]>,
 }
 
 impl Lifecycle {
-    /// Beside what the level says, peers in these networks.
-    pub fn new(peers: Arc<[IpNet]>) -> Lifecycle {
+    /// Beside what the level says, these peers.
+    pub fn new(peers: Arc<[Peers]>) -> Lifecycle {
         Lifecycle { peers }
     }
 
@@ -37,7 +37,7 @@ impl Lifecycle {
     }
 
     fn is_watched(&self, peer: &Peer) -> bool {
-        peer.ip().is_some_and(|ip| self.peers.iter().any(|net| net.contains(&ip)))
+        self.peers.iter().any(|peers| peers.contains(peer))
     }
 
     /// Writes a line, if this one's life is written: `lifecycle.note(token, &peer, format_args!("state head"))`. The lines of a
@@ -67,13 +67,14 @@ mod tests {
     use std::net::SocketAddr;
 
     #[test]
-    fn only_peers_of_the_given_networks_are_watched() {
+    fn only_the_given_peers_are_watched() {
         let nets = ["192.0.2.0/24", "2001:db8::/32"].map(|net| net.parse().unwrap());
         let lifecycle = Lifecycle::new(nets.into());
         let peer = |addr: &str| Peer::from(addr.parse::<SocketAddr>().unwrap());
         assert!(lifecycle.is_watched(&peer("192.0.2.9:1")) && lifecycle.is_watched(&peer("[2001:db8::1]:1")));
         assert!(lifecycle.is_watched(&peer("[::ffff:192.0.2.9]:1")), "a mapped address is the IPv4 one");
         assert!(!lifecycle.is_watched(&peer("192.0.3.9:1")) && !lifecycle.is_watched(&Peer::UNIX));
+        assert!(Lifecycle::new([Peers::Unix].into()).is_watched(&Peer::UNIX));
         assert!(!Lifecycle::default().is_watched(&peer("192.0.2.9:1")));
     }
 }

@@ -15,6 +15,8 @@ pub mod hub;
 #[cfg(feature = "server")]
 pub mod lifecycle;
 pub mod log_writer;
+#[cfg(feature = "server")]
+pub mod peers;
 pub mod process;
 #[cfg(feature = "server")]
 pub mod prometheus;
@@ -29,6 +31,8 @@ pub use hub::{Hub, Publisher, Silence};
 #[cfg(feature = "server")]
 pub use lifecycle::Lifecycle;
 pub use log_writer::{LogQueue, LogWriter, Sink};
+#[cfg(feature = "server")]
+pub use peers::Peers;
 pub use process::Process;
 #[cfg(feature = "server")]
 pub use prometheus::{Exposition, MetricsSnapshot, Reloads, render};

@@ -3,9 +3,8 @@
 use super::build;
 use super::settings::Config;
 use crate::http::{Exchanged, Site};
-use crate::observe::{AccessLog, Entry, Format, LogQueue, RequestIds, forwarded, request_id};
+use crate::observe::{AccessLog, Entry, Format, LogQueue, Peers, RequestIds, forwarded, request_id};
 use crate::wire::http::Version;
-use ipnet::IpNet;
 use std::sync::Arc;
 
 /// One worker's access log, and what its lines need besides the exchange.
@@ -13,7 +12,7 @@ pub(super) struct Record {
     log: AccessLog,
     ids: RequestIds,
     /// Whose word on who asks is believed.
-    trusted: Arc<[IpNet]>,
+    trusted: Arc<[Peers]>,
     /// Names of requests and routes are written.
     whole: bool,
 }
@@ -70,9 +69,7 @@ impl Record {
         };
         entry.referer = head.field("referer");
         entry.user_agent = head.field("user-agent");
-        if let (false, Some(peer)) = (self.trusted.is_empty(), done.peer.ip()) {
-            entry.client_ip = forwarded::client_ip(&self.trusted, peer, head.fields.all("x-forwarded-for"));
-        }
+        entry.client_ip = forwarded::client_ip(&self.trusted, &done.peer, head.fields.all("x-forwarded-for"));
         if self.whole {
             entry.route = site.route_name(done.route);
             entry.request_id = head.field("x-request-id").and_then(request_id::accept);

@@ -16,13 +16,12 @@
 
 mod routes;
 
+use crate::observe::Peers;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 pub use routes::{
     Action, Balance, Files, HealthCheck, HostPattern, PathPart, PathPattern, Proxy, Redirect, Respond, Route,
@@ -109,8 +108,8 @@ pub struct Server {
     /// Whether HTTP listeners answer `/healthz`, `/livez` and `/readyz` too, as the metrics port does; a route for the same path wins.
     /// Default false.
     pub health: bool,
-    /// Networks whose `X-Forwarded-For` is believed: in the access log. Limits are for the peer, which is the proxy. Default none.
-    pub trusted_proxies: Arc<[IpNet]>,
+    /// Peers whose `X-Forwarded-For` is believed, in the access log: networks, or whoever may open a Unix socket. Limits are for the peer, which is the proxy. Default none.
+    pub trusted_proxies: Arc<[Peers]>,
     /// Folder of pages of the site's own for errors: `404.html` and the like, sent to clients that take HTML. Default none.
     pub error_pages: Option<PathBuf>,
     /// Unix socket for `evenkeel reload` and friends, mode 0600; `None`: one in the runtime folder.
@@ -306,7 +305,7 @@ pub struct Log {
     /// Where the access log goes: `None` for standard output (`"-"`), or a file that is appended to.
     pub access_path: Option<PathBuf>,
     /// Peers whose connections' lives are logged, whatever the level but off. Default none.
-    pub debug_peers: Arc<[IpNet]>,
+    pub debug_peers: Arc<[Peers]>,
 }
 
 impl Default for Log {

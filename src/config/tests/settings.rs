@@ -115,7 +115,7 @@ layers! {
     server_drain_lag: "server.drain_lag", file "\"5s\"" = "5s", own "1s" = "1s";
     server_header_server: "server.header_server", file "false" = "false", own "off" = "false";
     server_health: "server.health", file "true" = "true", own "on" = "true";
-    server_trusted_proxies: "server.trusted_proxies", file "[\"10.0.0.1/8\", \"::1\"]" = "10.0.0.0/8,::1/128",
+    server_trusted_proxies: "server.trusted_proxies", file "[\"10.0.0.1/8\", \"unix\", \"::1\"]" = "10.0.0.0/8,unix,::1/128",
         own "192.168.0.0/16, 10.0.0.1" = "192.168.0.0/16,10.0.0.1/32";
     server_error_pages: "server.error_pages", file "\"/a\"" = "/a", own "/b" = "/b";
     server_admin_socket: "server.admin_socket", file "\"/run/a\"" = "/run/a", own "/run/b" = "/run/b";
