@@ -463,7 +463,8 @@ fn metrics_host_and_port_say_where_the_page_is() {
     assert_eq!(status(&get("/readyz")), "200");
     assert_eq!(status(&get("/reload")), "404");
     server.0.as_ref().unwrap().turn_unready();
-    assert_eq!(status(&get("/readyz")), "503");
+    let unready = get("/readyz");
+    assert_eq!((status(&unready), unready.contains("\r\nRetry-After: 1\r\n")), ("503", true), "{unready}");
     assert_eq!(status(&get("/livez")), "200");
     let mut order = TcpStream::connect(free).unwrap();
     order

@@ -8,8 +8,8 @@ use crate::wire::http::accept::media_weight;
 use crate::wire::http::emit;
 use std::sync::Arc;
 
-/// Seconds in the Retry-After of 429 and 503.
-const RETRY_AFTER: u64 = 1;
+/// The field line that 429 and 503 have.
+pub(crate) const RETRY_AFTER: &[u8] = b"Retry-After: 1\r\n";
 
 /// A site's own pages, by status. They are HTML in UTF-8, and take the place of the built-in ones for clients that take HTML. A clone
 /// shares them.
@@ -82,9 +82,7 @@ pub fn error_with(
             out.extend_from_slice(b"Vary: Accept\r\n");
         }
         if matches!(status, 429 | 503) {
-            out.extend_from_slice(b"Retry-After: ");
-            emit::number(out, RETRY_AFTER);
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(RETRY_AFTER);
         }
         out.extend_from_slice(lines);
     });

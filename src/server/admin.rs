@@ -4,6 +4,7 @@
 use super::build::pattern;
 use super::settings::{Config, HostPattern};
 use super::shared::Shared;
+use crate::http::pages::RETRY_AFTER;
 use crate::http::{Handler, Options, Reply, Request, Responder, RouteId, Site, Ticket};
 use crate::observe::{
     Exposition, HealthStatus, MetricsSnapshot, Process, ResponseTime, Silence, Vitals, render,
@@ -181,6 +182,7 @@ fn send(reply: Responder<'_>, status: u16, content_type: &'static str, body: &st
         .start(status)
         .field(FieldName::from_static("content-type"), FieldValue::from_static(content_type))
         .text("cache-control", "no-store")
+        .raw(|out| out.extend_from_slice(if status == 503 { RETRY_AFTER } else { b"" }))
         .body(body.as_bytes())
 }
 
