@@ -440,3 +440,32 @@ fn when_descriptors_run_out_it_recovers_and_does_not_spin() {
     server.program.signal(Signal::TERM);
     assert_eq!(server.program.end().0, Some(0));
 }
+
+#[test]
+fn an_expired_certificate_is_an_error_of_check_and_a_warning_of_serve_and_reload() {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let mut params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2024, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2025, 1, 1);
+    let cert = Scrap::new("expired-cert", &params.self_signed(&key).unwrap().pem());
+    let key = Scrap::new("expired-key", &key.serialize_pem());
+    let file = Scrap::new(
+        "expired",
+        &format!("{CONFIG}[tls]\nenable = true\ncert = {:?}\nkey = {:?}\n", cert.0, key.0),
+    );
+    let said = format!("{:?} expired on 2025-01-01 00:00 UTC; renew it", cert.0);
+    let (code, text) = fail(evenkeel().arg("check").arg("-c").arg(&file.0));
+    assert_eq!((code, text.lines().count()), (Some(78), 1), "{text}");
+    assert!(text.contains(&format!("tls.cert: {said}")), "{text}");
+    let mut program = Program::start(evenkeel().arg("-c").arg(&file.0));
+    assert!(program.await_log(&said).contains("WARN"));
+    program.signal(Signal::HUP);
+    program.await_log(&format!("reload: warning: {said}"));
+    let mut plain = connect(program.at);
+    plain.write_all(GET).unwrap();
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("TLS"), "{answer}");
+    program.signal(Signal::TERM);
+    assert_eq!(program.end().0, Some(0));
+}

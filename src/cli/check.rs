@@ -1,4 +1,5 @@
-//! `evenkeel check`: whether `serve` would start with this configuration, as far as it can be told without opening a socket.
+//! `evenkeel check`: whether `serve` would start with this configuration, as far as it can be told without opening a socket, and
+//! whether certificates are in their time: it would start with such as are not, but clients will not have them.
 
 use super::args::Options;
 use super::{World, answered, load, open, refuse};
@@ -11,7 +12,8 @@ pub(super) fn run(options: &Options, world: &mut World<'_>) -> u8 {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let errors = loaded.check_disk();
+    let mut errors = loaded.check_disk();
+    errors.extend(loaded.untimely());
     if !errors.is_empty() {
         return refuse(&Errors(errors), world);
     }

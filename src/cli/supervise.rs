@@ -11,6 +11,7 @@ use crate::reactor::net::os::Stopwatch;
 use crate::server::settings::{Address, Config};
 use crate::server::{AdminRequest, Server};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use std::fmt;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -100,12 +101,13 @@ impl Supervisor<'_> {
     fn reload_all(&mut self) -> Result<String, String> {
         let lines = |all: Vec<String>| all.into_iter().map(|line| line + "\n").collect::<String>();
         let loaded = (self.reread)().map_err(lines)?;
-        let warnings: String =
-            loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        let warning = |what: &dyn fmt::Display| format!("warning: {what}\n");
+        let mut warnings: String = loaded.warnings.iter().map(|what| warning(what)).collect();
         let config = loaded.config;
         // Before sockets are made for the workers.
-        let lacking = descriptors::provide(&config).map(|what| format!("warning: {what}\n"));
+        warnings.extend(descriptors::provide(&config).map(|what| warning(&what)));
         let reload = self.server.prepare(&config).map_err(|error| format!("{error}\n"))?;
+        warnings.extend(reload.warnings().iter().map(|what| warning(what)));
         let mut changes = reload.difference().live.clone();
         // The only other thing that can fail, and the last: a log file that cannot be opened.
         let log = self.logs.reload(&self.config.log, &config.log);
@@ -121,7 +123,7 @@ impl Supervisor<'_> {
         if changes.is_empty() {
             changes.push("nothing is different; certificates and files were read again".into());
         }
-        Ok(warnings + &lacking.unwrap_or_default() + &lines(changes))
+        Ok(warnings + &lines(changes))
     }
 
     fn drain(&mut self, watchdog: &mut Watchdog) {

@@ -43,9 +43,7 @@ impl Loaded {
             errors.extend(wrong.map(|reason| Error { place, key, reason }));
         }
         errors.extend(self.places_on_disk());
-        if self.config.http_listeners().iter().any(|listener| listener.tls) {
-            errors.extend(self.certificates_on_disk());
-        }
+        errors.extend(self.certificates_on_disk().err().unwrap_or_default());
         errors
     }
 
@@ -71,13 +69,18 @@ impl Loaded {
         admin.map(socket).chain(log).chain(sockets.map(socket)).filter_map(wrong).collect()
     }
 
-    /// Everything that is wrong with certificates and keys, each with the place that named it.
-    fn certificates_on_disk(&self) -> Vec<Error> {
+    /// Certificates that have expired or are not valid yet. A server starts with them; whoever looks before it does wants to know.
+    pub fn untimely(&self) -> Vec<Error> {
+        self.certificates_on_disk().unwrap_or_default()
+    }
+
+    /// Whether certificates and keys can be used, and which are out of their time: each with the place that named it.
+    fn certificates_on_disk(&self) -> Result<Vec<Error>, Vec<Error>> {
+        if !self.config.http_listeners().iter().any(|listener| listener.tls) {
+            return Ok(Vec::new());
+        }
         let loaded = Tickets::new().map_err(|_| Vec::new());
-        let wrong = match loaded.and_then(|tickets| tls::load(&self.config.tls, calendar(), &tickets)) {
-            Ok(_) => Vec::new(),
-            Err(wrong) => wrong,
-        };
+        let loaded = loaded.and_then(|tickets| tls::load(&self.config.tls, calendar(), &tickets));
         let placed = |error: TlsError| {
             let of = |i: usize, key: &'static str| match self.certificates.get(i) {
                 Some(origins) => (origins.of(key), format!("{}.{key}", origins.name)),
@@ -94,7 +97,8 @@ impl Loaded {
             let reason = Reason::Unusable { denied: error.denied, what: error.what };
             Error { place, key, reason }
         };
-        wrong.into_iter().map(placed).collect()
+        let all = |errors: Vec<TlsError>| errors.into_iter().map(placed).collect();
+        loaded.map(|loaded| all(loaded.untimely)).map_err(all)
     }
 }
 

@@ -102,6 +102,14 @@ impl Reload {
     pub fn difference(&self) -> &Difference {
         &self.difference
     }
+
+    /// What it does that somebody may not want: certificates that are out of their time.
+    pub fn warnings(&self) -> &[TlsError] {
+        match &self.tls {
+            Some(NewTls::Replace(loaded) | NewTls::First(_, loaded)) => &loaded.untimely,
+            None => &[],
+        }
+    }
 }
 
 impl Server {

@@ -99,6 +99,11 @@ fn advice(at: &Address, by: &str, error: &io::Error) -> String {
     }
 }
 
+/// Says what is in force though clients will not like it.
+fn warn_of(certificates: &Loaded) {
+    certificates.untimely.iter().for_each(|untimely| log::warn!("{untimely}"));
+}
+
 /// A running server. It is not the value that keeps it running: whoever drops it without [`wait`](Server::wait) leaves its threads,
 /// that of the metrics port included, to themselves.
 #[derive(Debug)]
@@ -196,6 +201,7 @@ impl Server {
         server.shared.diagnostics = diagnostics;
         server.shared.begin_living(calendar());
         if let Some((certificates, loaded)) = tls {
+            warn_of(&loaded);
             server.shared.set_certificates(&loaded.expiries);
             server.tls = Some(certificates);
         }
@@ -244,6 +250,7 @@ impl Server {
     pub fn reload_tls(&self, settings: &Tls) -> Result<(), Vec<TlsError>> {
         if let Some(certificates) = &self.tls {
             let loaded = tls::load(settings, calendar(), &certificates.tickets)?;
+            warn_of(&loaded);
             self.shared.set_certificates(&loaded.expiries);
             certificates.store.replace(loaded.config);
         }

@@ -77,6 +77,10 @@ pub struct Loaded {
     pub config: Arc<ServerConfig>,
     /// The ends of all certificates.
     pub expiries: Vec<Expiry>,
+    /// Certificates that have expired, or are not valid yet: most clients will not have them. They are shown all the same. The clock of a
+    /// small machine may be set only later, and whoever restarts a server in an outage must not find that a certificate which nobody
+    /// renewed keeps the rest from being served.
+    pub untimely: Vec<TlsError>,
 }
 
 /// The keys that session tickets are sealed with. Kept over reloads, so that sessions are resumed after one.
@@ -117,15 +121,17 @@ impl Store {
     }
 }
 
-/// Reads and judges everything that the settings name. All errors at once.
+/// Reads and judges everything that the settings name. All errors at once, among them certificates that
+/// are out of their time; those alone are none.
 pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec<TlsError>> {
-    let (mut errors, mut expiries) = (Vec::new(), Vec::new());
+    let (mut errors, mut expiries, mut untimely) = (Vec::new(), Vec::new(), Vec::new());
     let mut pair =
         |host: String, names: (Named, Named), cert: &Path, key: &Path| match read_pair(names, cert, key, now)
         {
-            Ok((certified, not_after)) => {
-                expiries.push(Expiry { host, not_after });
-                Some(Arc::new(certified))
+            Ok(pair) => {
+                expiries.push(Expiry { host, not_after: pair.not_after });
+                untimely.extend(pair.untimely);
+                Some(Arc::new(pair.certified))
             }
             Err(wrong) => {
                 errors.extend(wrong);
@@ -153,13 +159,14 @@ pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec
     }
     match (errors.is_empty(), authorities) {
         (true, Some(authorities)) => match rules(tls, names, authorities, tickets) {
-            Ok(config) => Ok(Loaded { config: Arc::new(config), expiries }),
+            Ok(config) => Ok(Loaded { config: Arc::new(config), expiries, untimely }),
             Err(what) => {
                 let path = tls.client_ca.clone().unwrap_or_default();
                 Err(vec![TlsError { named: Named::ClientCa, path, denied: false, what }])
             }
         },
-        (true | false, _) => Err(errors),
+        // Whoever has to mend something is told of all there is to mend.
+        (true | false, _) => Err([errors, untimely].concat()),
     }
 }
 

@@ -89,38 +89,48 @@ fn key(named: Named, path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// A certificate with its key, and when it ends.
+/// A certificate with its key.
+pub(super) struct Pair {
+    pub certified: CertifiedKey,
+    /// When the certificate ends.
+    pub not_after: SystemTime,
+    /// Parts of the chain that are out of their time.
+    pub untimely: Vec<TlsError>,
+}
+
+/// Reads both and judges them.
 pub(super) fn read_pair(
     (cert_name, key_name): (Named, Named),
     cert_path: &Path,
     key_path: &Path,
     now: SystemTime,
-) -> Result<(CertifiedKey, SystemTime), Vec<TlsError>> {
+) -> Result<Pair, Vec<TlsError>> {
     let (chain, key) = match (chain(cert_name, cert_path), key(key_name, key_path)) {
         (Ok(chain), Ok(key)) => (chain, key),
         (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
     };
-    let mut errors = Vec::new();
+    let (mut errors, mut untimely) = (Vec::new(), Vec::new());
     let (cert_shown, key_shown) = (shown(cert_path), shown(key_path));
     let mut not_after = SystemTime::UNIX_EPOCH;
     for (i, certificate) in chain.iter().enumerate() {
         let which = if i == 0 { String::new() } else { format!(" (certificate {} of the chain)", i + 1) };
-        match Validity::of(certificate) {
-            None => errors.push(format!("{cert_shown}{which} is not an X.509 certificate")),
-            Some(Validity { not_after, .. }) if not_after < now => {
-                errors.push(format!("{cert_shown}{which} expired on {}; renew it", date(not_after)));
-            }
-            Some(Validity { not_before, .. }) if not_before > now => errors.push(format!(
-                "{cert_shown}{which} is not valid before {}; is the clock right?",
-                date(not_before)
-            )),
-            Some(validity) if i == 0 => not_after = validity.not_after,
-            Some(_) => {}
+        let said = |what| wrong(cert_name, cert_path, format!("{cert_shown}{which} {what}"));
+        let Some(validity) = Validity::of(certificate) else {
+            errors.push(said("is not an X.509 certificate".into()));
+            continue;
+        };
+        if validity.not_after < now {
+            untimely.push(said(format!("expired on {}; renew it", date(validity.not_after))));
+        } else if validity.not_before > now {
+            let from = date(validity.not_before);
+            untimely.push(said(format!("is not valid before {from}; is the clock right?")));
+        }
+        if i == 0 {
+            not_after = validity.not_after;
         }
     }
-    let mut errors: Vec<_> = errors.into_iter().map(|what| wrong(cert_name, cert_path, what)).collect();
     match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
-        Ok(certified) if errors.is_empty() => return Ok((certified, not_after)),
+        Ok(certified) if errors.is_empty() => return Ok(Pair { certified, not_after, untimely }),
         Ok(_) => {}
         Err(Error::InconsistentKeys(_)) => {
             let what = format!("the key in {key_shown} does not belong to the certificate in {cert_shown}");
@@ -139,7 +149,7 @@ pub(super) fn read_pair(
             errors.push(wrong(key_name, key_path, what));
         }
     }
-    Err(errors)
+    Err([errors, untimely].concat())
 }
 
 /// The authorities that client certificates must come from.

@@ -74,8 +74,7 @@ fn everything_that_can_be_wrong_with_a_certificate_is_said_with_its_file() {
     let folder = Folder::new("wrong");
     let (cert, key) = folder.pair("a.test", (2025, 2027));
     let (_, other) = folder.pair("b.test", (2025, 2027));
-    let (old, old_key) = folder.pair("old.test", (2024, 2025));
-    let (early, early_key) = folder.pair("early.test", (2027, 2028));
+    let (old, _) = folder.pair("old.test", (2024, 2025));
     let none = folder.0.join("none.pem");
     let empty = folder.put("empty.pem", "");
     let garbage = folder.put("garbage.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -85,7 +84,7 @@ fn everything_that_can_be_wrong_with_a_certificate_is_said_with_its_file() {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
     let odd = folder.put("odd.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
-    let table: [(&PathBuf, &PathBuf, &[&str]); 12] = [
+    let table: [(&PathBuf, &PathBuf, &[&str]); 11] = [
         (&none, &key, &["Cert: there is no file \"none.pem\"; create it or name another"]),
         (&cert, &none, &["Key: there is no file \"none.pem\"; create it or name another"]),
         (&folder.0, &key, &["Cert: "]),
@@ -112,11 +111,13 @@ fn everything_that_can_be_wrong_with_a_certificate_is_said_with_its_file() {
                 "Key: the key in \"b.test.2025.key\" does not belong to the certificate in \"a.test.2025.crt\"",
             ],
         ),
-        (&old, &old_key, &["Cert: \"old.test.2024.crt\" expired on 2025-01-01 00:00 UTC; renew it"]),
         (
-            &early,
-            &early_key,
-            &["Cert: \"early.test.2027.crt\" is not valid before 2027-01-01 00:00 UTC; is the clock right?"],
+            &old,
+            &other,
+            &[
+                "Key: the key in \"b.test.2025.key\" does not belong to the certificate in \"old.test.2024.crt\"",
+                "Cert: \"old.test.2024.crt\" expired on 2025-01-01 00:00 UTC; renew it",
+            ],
         ),
         (&garbage, &key, &["Cert: \"garbage.pem\" is not an X.509 certificate"]),
         (&broken, &key, &["Cert: \"broken.pem\" is not sound PEM"]),
@@ -127,6 +128,24 @@ fn everything_that_can_be_wrong_with_a_certificate_is_said_with_its_file() {
         let said = wrong(&folder, &settings((cert.clone(), key.clone())));
         let fits = said.len() == expected.len() && said.iter().zip(expected).all(|(a, b)| a.starts_with(b));
         assert!(fits, "{cert:?} {key:?}: {said:#?}");
+    }
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_shown_all_the_same_and_named() {
+    let folder = Folder::new("untimely");
+    for (name, years, said) in [
+        ("old", (2024, 2025), "\"old.2024.crt\" expired on 2025-01-01 00:00 UTC; renew it"),
+        (
+            "early",
+            (2027, 2028),
+            "\"early.2027.crt\" is not valid before 2027-01-01 00:00 UTC; is the clock right?",
+        ),
+    ] {
+        let loaded = load(&settings(folder.pair(name, years)), now(), &Tickets::new().unwrap()).unwrap();
+        let [untimely] = &loaded.untimely[..] else { panic!("{:?}", loaded.untimely) };
+        assert_eq!(untimely.to_string().replace(&format!("{}/", folder.0.display()), ""), said);
+        assert_eq!((untimely.named, loaded.expiries.len()), (Named::Cert, 1));
     }
 }
 
