@@ -1,5 +1,5 @@
 //! `evenkeel check`: whether `serve` would start with this configuration, as far as it can be told without opening a socket, and
-//! whether certificates are in their time: it would start with such as are not, but clients will not have them.
+//! whether clients will have its certificates: it would start with such as have expired or are for another host.
 
 use super::args::Options;
 use super::{World, answered, load, open, refuse};
@@ -13,7 +13,7 @@ pub(super) fn run(options: &Options, world: &mut World<'_>) -> u8 {
         Err(code) => return code,
     };
     let mut errors = loaded.check_disk();
-    errors.extend(loaded.untimely());
+    errors.extend(loaded.doubtful());
     if !errors.is_empty() {
         return refuse(&Errors(errors), world);
     }

@@ -69,12 +69,13 @@ impl Loaded {
         admin.map(socket).chain(log).chain(sockets.map(socket)).filter_map(wrong).collect()
     }
 
-    /// Certificates that have expired or are not valid yet. A server starts with them; whoever looks before it does wants to know.
-    pub fn untimely(&self) -> Vec<Error> {
+    /// Certificates that have expired, are not valid yet, or are for another host. A server starts with them; whoever looks before it
+    /// does wants to know.
+    pub fn doubtful(&self) -> Vec<Error> {
         self.certificates_on_disk().unwrap_or_default()
     }
 
-    /// Whether certificates and keys can be used, and which are out of their time: each with the place that named it.
+    /// Whether certificates and keys can be used, and which are doubtful: each with the place that named it.
     fn certificates_on_disk(&self) -> Result<Vec<Error>, Vec<Error>> {
         if !self.config.http_listeners().iter().any(|listener| listener.tls) {
             return Ok(Vec::new());
@@ -98,7 +99,7 @@ impl Loaded {
             Error { place, key, reason }
         };
         let all = |errors: Vec<TlsError>| errors.into_iter().map(placed).collect();
-        loaded.map(|loaded| all(loaded.untimely)).map_err(all)
+        loaded.map(|loaded| all(loaded.doubtful)).map_err(all)
     }
 }
 

@@ -103,10 +103,10 @@ impl Reload {
         &self.difference
     }
 
-    /// What it does that somebody may not want: certificates that are out of their time.
+    /// What it does that somebody may not want: certificates that clients may not have.
     pub fn warnings(&self) -> &[TlsError] {
         match &self.tls {
-            Some(NewTls::Replace(loaded) | NewTls::First(_, loaded)) => &loaded.untimely,
+            Some(NewTls::Replace(loaded) | NewTls::First(_, loaded)) => &loaded.doubtful,
             None => &[],
         }
     }

@@ -101,7 +101,7 @@ fn advice(at: &Address, by: &str, error: &io::Error) -> String {
 
 /// Says what is in force though clients will not like it.
 fn warn_of(certificates: &Loaded) {
-    certificates.untimely.iter().for_each(|untimely| log::warn!("{untimely}"));
+    certificates.doubtful.iter().for_each(|doubtful| log::warn!("{doubtful}"));
 }
 
 /// A running server. It is not the value that keeps it running: whoever drops it without [`wait`](Server::wait) leaves its threads,

@@ -77,10 +77,11 @@ pub struct Loaded {
     pub config: Arc<ServerConfig>,
     /// The ends of all certificates.
     pub expiries: Vec<Expiry>,
-    /// Certificates that have expired, or are not valid yet: most clients will not have them. They are shown all the same. The clock of a
+    /// Certificates that most clients will not have: they have expired, are not valid yet, or are not for the host that they are
+    /// configured for. They are shown all the same. The clock of a
     /// small machine may be set only later, and whoever restarts a server in an outage must not find that a certificate which nobody
     /// renewed keeps the rest from being served.
-    pub untimely: Vec<TlsError>,
+    pub doubtful: Vec<TlsError>,
 }
 
 /// The keys that session tickets are sealed with. Kept over reloads, so that sessions are resumed after one.
@@ -122,15 +123,15 @@ impl Store {
 }
 
 /// Reads and judges everything that the settings name. All errors at once, among them certificates that
-/// are out of their time; those alone are none.
+/// are doubtful; those alone are none.
 pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec<TlsError>> {
-    let (mut errors, mut expiries, mut untimely) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut errors, mut expiries, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
     let mut pair =
         |host: String, names: (Named, Named), cert: &Path, key: &Path| match read_pair(names, cert, key, now)
         {
             Ok(pair) => {
                 expiries.push(Expiry { host, not_after: pair.not_after });
-                untimely.extend(pair.untimely);
+                doubtful.extend(pair.doubtful);
                 Some(Arc::new(pair.certified))
             }
             Err(wrong) => {
@@ -142,13 +143,15 @@ pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec
     if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
         names.default = pair("*".into(), (Named::Cert, Named::Key), cert, key);
     }
+    let mut strange = Vec::new();
     for (i, one) in tls.certificates.iter().enumerate() {
-        if let Some(certified) =
-            pair(shown(&one.host), (Named::CertOf(i), Named::KeyOf(i)), &one.cert, &one.key)
-        {
+        let named = (Named::CertOf(i), Named::KeyOf(i));
+        if let Some(certified) = pair(shown(&one.host), named, &one.cert, &one.key) {
+            strange.extend(pem::strange(&one.host, &certified, named.0, &one.cert));
             names.add(&one.host, certified);
         }
     }
+    doubtful.extend(strange);
     let authorities = match &tls.client_ca {
         Some(path) => pem::authorities(path).map(Some).map_err(|error| errors.push(error)).ok(),
         None => Some(None),
@@ -159,14 +162,14 @@ pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec
     }
     match (errors.is_empty(), authorities) {
         (true, Some(authorities)) => match rules(tls, names, authorities, tickets) {
-            Ok(config) => Ok(Loaded { config: Arc::new(config), expiries, untimely }),
+            Ok(config) => Ok(Loaded { config: Arc::new(config), expiries, doubtful }),
             Err(what) => {
                 let path = tls.client_ca.clone().unwrap_or_default();
                 Err(vec![TlsError { named: Named::ClientCa, path, denied: false, what }])
             }
         },
         // Whoever has to mend something is told of all there is to mend.
-        (true | false, _) => Err([errors, untimely].concat()),
+        (true | false, _) => Err([errors, doubtful].concat()),
     }
 }
 

@@ -2,11 +2,14 @@
 
 use super::validity::{Validity, date};
 use super::{Named, TlsError, roots};
+use crate::server::settings::HostPattern;
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
@@ -95,7 +98,7 @@ pub(super) struct Pair {
     /// When the certificate ends.
     pub not_after: SystemTime,
     /// Parts of the chain that are out of their time.
-    pub untimely: Vec<TlsError>,
+    pub doubtful: Vec<TlsError>,
 }
 
 /// Reads both and judges them.
@@ -109,7 +112,7 @@ pub(super) fn read_pair(
         (Ok(chain), Ok(key)) => (chain, key),
         (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
     };
-    let (mut errors, mut untimely) = (Vec::new(), Vec::new());
+    let (mut errors, mut doubtful) = (Vec::new(), Vec::new());
     let (cert_shown, key_shown) = (shown(cert_path), shown(key_path));
     let mut not_after = SystemTime::UNIX_EPOCH;
     for (i, certificate) in chain.iter().enumerate() {
@@ -120,17 +123,17 @@ pub(super) fn read_pair(
             continue;
         };
         if validity.not_after < now {
-            untimely.push(said(format!("expired on {}; renew it", date(validity.not_after))));
+            doubtful.push(said(format!("expired on {}; renew it", date(validity.not_after))));
         } else if validity.not_before > now {
             let from = date(validity.not_before);
-            untimely.push(said(format!("is not valid before {from}; is the clock right?")));
+            doubtful.push(said(format!("is not valid before {from}; is the clock right?")));
         }
         if i == 0 {
             not_after = validity.not_after;
         }
     }
     match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
-        Ok(certified) if errors.is_empty() => return Ok(Pair { certified, not_after, untimely }),
+        Ok(certified) if errors.is_empty() => return Ok(Pair { certified, not_after, doubtful }),
         Ok(_) => {}
         Err(Error::InconsistentKeys(_)) => {
             let what = format!("the key in {key_shown} does not belong to the certificate in {cert_shown}");
@@ -149,7 +152,22 @@ pub(super) fn read_pair(
             errors.push(wrong(key_name, key_path, what));
         }
     }
-    Err([errors, untimely].concat())
+    Err([errors, doubtful].concat())
+}
+
+/// A certificate that is not for the one host that it is configured for. Of a pattern there is no telling: it may have all the names
+/// that are in use below it.
+pub(super) fn strange(
+    host: &HostPattern,
+    certified: &CertifiedKey,
+    named: Named,
+    path: &Path,
+) -> Option<TlsError> {
+    let HostPattern::Exact(host) = host else { return None };
+    let certificate = ParsedCertificate::try_from(certified.end_entity_cert().ok()?).ok()?;
+    let name = ServerName::try_from(&**host).ok()?;
+    verify_server_name(&certificate, &name).err()?;
+    Some(wrong(named, path, format!("{} is not for {host}; name the one that is", shown(path))))
 }
 
 /// The authorities that client certificates must come from.

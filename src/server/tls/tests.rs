@@ -133,7 +133,7 @@ fn everything_that_can_be_wrong_with_a_certificate_is_said_with_its_file() {
 
 #[test]
 fn a_certificate_out_of_its_time_is_shown_all_the_same_and_named() {
-    let folder = Folder::new("untimely");
+    let folder = Folder::new("doubtful");
     for (name, years, said) in [
         ("old", (2024, 2025), "\"old.2024.crt\" expired on 2025-01-01 00:00 UTC; renew it"),
         (
@@ -143,10 +143,26 @@ fn a_certificate_out_of_its_time_is_shown_all_the_same_and_named() {
         ),
     ] {
         let loaded = load(&settings(folder.pair(name, years)), now(), &Tickets::new().unwrap()).unwrap();
-        let [untimely] = &loaded.untimely[..] else { panic!("{:?}", loaded.untimely) };
-        assert_eq!(untimely.to_string().replace(&format!("{}/", folder.0.display()), ""), said);
-        assert_eq!((untimely.named, loaded.expiries.len()), (Named::Cert, 1));
+        let [doubtful] = &loaded.doubtful[..] else { panic!("{:?}", loaded.doubtful) };
+        assert_eq!(doubtful.to_string().replace(&format!("{}/", folder.0.display()), ""), said);
+        assert_eq!((doubtful.named, loaded.expiries.len()), (Named::Cert, 1));
     }
+}
+
+#[test]
+fn a_certificate_for_another_host_than_it_is_configured_for_is_named() {
+    let folder = Folder::new("strange");
+    let (cert, key) = folder.pair("a.test", (2025, 2027));
+    let of = |host| Certificate { host, cert: cert.clone(), key: key.clone() };
+    let exact = |name: &str| HostPattern::Exact(name.into());
+    let below = HostPattern::Below("b.test".into());
+    let hosts = [exact("a.test"), exact("b.test"), below, HostPattern::Any];
+    let tls = Tls { certificates: hosts.map(of).into(), ..Tls::default() };
+    let loaded = load(&tls, now(), &Tickets::new().unwrap()).unwrap();
+    let said: Vec<_> =
+        loaded.doubtful.iter().map(|doubtful| (doubtful.named, doubtful.to_string())).collect();
+    let text = format!("{cert:?} is not for b.test; name the one that is");
+    assert_eq!(said, [(Named::CertOf(1), text)]);
 }
 
 #[test]
