@@ -5,9 +5,12 @@
 //! 3. What is remembered is bounded ([`FilesOptions`]) and at most a second behind the disk.
 //! 4. A file that nobody asked for in the last 10 s, nor is being sent, is not held open: whoever deletes it gets its space back.
 //! 5. The length announced is that of the bytes in memory, or of the file as it was opened.
+//! 6. Where somebody looks ahead ([`FilesOptions::ahead`]), no request waits for the disk before its answer begins: it is put off, and others
+//!    have their turn. What is sent from a large file is read while it is sent.
 //!
 //! [`Host::open`]: crate::reactor::Host::open
 
+mod ahead;
 mod answer;
 mod cache;
 mod listing;
@@ -16,14 +19,23 @@ mod negotiate;
 mod representation;
 
 use super::escape;
+use super::late::Waited;
 use super::pages;
 use super::router::REST;
-use super::{BodyPolicy, Handler, Reply, Request, Responder, Work};
+use super::{BodyPolicy, Handler, Reply, Request, Responder};
 use crate::reactor::{Links, OpenError};
 use crate::wire::http::Method;
 use crate::wire::http::accept::media_weight;
-use load::{Found, Now, Shelf};
+pub use ahead::{DiskThreads, Errand, LookAhead};
+use load::{Found, Haste, Now, Shelf};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Looks that one which was brief vouches for, for a second at most.
+const VOUCHED: u32 = 32;
+/// A look that took so long vouches for nothing any more.
+const SLOW: Duration = Duration::from_millis(1);
 
 /// The value of Allow.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
@@ -59,6 +71,8 @@ pub struct FilesOptions {
     pub compress_max: u64,
     /// Most names in a listing. Default 4,096.
     pub listing_max: usize,
+    /// Who looks at the disk so that the worker need not wait for it, such as [`DiskThreads`]. Default none: it waits.
+    pub ahead: Option<Arc<dyn LookAhead>>,
 }
 
 impl FilesOptions {
@@ -79,6 +93,7 @@ impl FilesOptions {
             compress_min: 1 << 10,
             compress_max: 256 << 10,
             listing_max: 4096,
+            ahead: None,
         }
     }
 
@@ -97,67 +112,104 @@ impl FilesOptions {
 pub struct Files {
     options: FilesOptions,
     shelf: Shelf,
+    /// So many looks at the disk may be waited for, since it has just been quick: to put off a request costs more than what it takes from
+    /// a folder whose names only the system has not met yet, as when somebody asks for thousands that are not there.
+    vouched: u32,
 }
 
 impl Files {
     /// Nothing is read before the first request.
     pub fn new(options: FilesOptions) -> Files {
         let shelf = Shelf::new(&options);
-        Files { options, shelf }
+        Files { options, shelf, vouched: 0 }
     }
 
-    fn get(&mut self, request: &Request<'_>, mut reply: Responder<'_>) -> Reply {
+    fn get(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
         let path = request.param(REST).unwrap_or(request.path());
         // `/docs`, where a route has `/docs/*`.
         let bare_root = path.is_empty() && request.path().last().is_some_and(|b| *b != b'/');
         if bare_root {
             return to_slash(request, reply);
         }
-        let mut now = Now::of(&mut reply);
-        let shown = path.split(|b| *b == b'/').all(|name| self.options.shows(name));
-        let found =
-            if shown { self.shelf.find(&self.options, path, &mut now) } else { Err(OpenError::NotFound) };
-        let work = now.work;
-        match found {
-            Ok(Found::File(plain)) => {
-                let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
-                let work = now.work;
-                answer::send(request, reply.work(work), &found, b"")
+        let haste = match reply.sent.waited {
+            Waited::Not if self.options.ahead.is_some() => Haste::Hurried,
+            Waited::Not | Waited::Long => Haste::Patient,
+            Waited::Briefly => {
+                self.vouched = VOUCHED;
+                Haste::Patient
             }
-            Ok(Found::Bare) => to_slash(request, reply.work(work)),
-            Ok(Found::Folder(folder)) if self.options.listing => {
-                let (paths, json) = ((path, request.path()), listing::wants_json(request));
-                let listed = self.shelf.listing(&self.options, &folder, paths, json, &mut now);
-                let work = now.work;
-                match listed {
-                    Ok(body) => listing::send(reply.work(work), &body, json),
-                    Err(error) => refuse(request, reply.work(work), error),
-                }
+        };
+        self.look(path, request, reply, haste).unwrap_or_else(|reply| match self.vouched.checked_sub(1) {
+            None => self.put_off(path, request, reply),
+            Some(left) => {
+                self.vouched = left;
+                let looked = self.look(path, request, reply, Haste::Measured);
+                looked.unwrap_or_else(|reply| refuse(request, reply, OpenError::Failed))
             }
-            Ok(Found::Folder(_)) | Err(OpenError::NotFound) => self.fall_back(request, reply, work),
-            Err(error) => refuse(request, reply.work(work), error),
-        }
+        })
     }
 
-    /// Nothing is there; to find that was so much work.
-    fn fall_back(&mut self, request: &Request<'_>, mut reply: Responder<'_>, work: Work) -> Reply {
-        let wanted = || media_weight(request.head().fields.all("accept"), "text/html") > 0;
-        let Some(fallback) = self.options.fallback.as_ref().filter(|_| wanted()) else {
-            return refuse(request, reply.work(work), OpenError::NotFound);
-        };
-        let mut now = Now::of(&mut reply);
-        now.work = work;
-        match self.shelf.find(&self.options, fallback.as_bytes(), &mut now) {
-            Ok(Found::File(plain)) => {
-                let found = self.shelf.negotiate(&self.options, request, plain, &mut now);
-                let work = now.work;
-                // Who does not take HTML gets 404.
-                answer::send(request, reply.work(work), &found, b"Vary: Accept\r\n")
-            }
-            Ok(Found::Bare | Found::Folder(_)) => refuse(request, reply.work(work), OpenError::NotFound),
-            Err(error) => refuse(request, reply.work(work), error),
+    /// Answers with what is there. `Err`: the disk would have to be waited for.
+    fn look<'r>(
+        &mut self,
+        path: &[u8],
+        request: &Request<'_>,
+        mut reply: Responder<'r>,
+        haste: Haste,
+    ) -> Result<Reply, Responder<'r>> {
+        let mut now = Now::of(&mut reply, haste);
+        let shown = path.split(|b| *b == b'/').all(|name| self.options.shows(name));
+        let mut found =
+            if shown { self.shelf.find(&self.options, path, &mut now) } else { Err(OpenError::NotFound) };
+        let mut lines: &[u8] = b"";
+        let unlisted = matches!(found, Ok(Found::Folder(_))) && !self.options.listing;
+        if (unlisted || matches!(found, Err(OpenError::NotFound)))
+            && let Some(fallback) = self.options.fallback.as_ref().filter(|_| takes_html(request))
+        {
+            found = self.shelf.find(&self.options, fallback.as_bytes(), &mut now);
+            // Who does not take HTML gets 404.
+            lines = b"Vary: Accept\r\n";
         }
+        let mut listed = None;
+        match found {
+            Ok(Found::File(plain)) => {
+                found = Ok(Found::File(self.shelf.negotiate(&self.options, request, plain, &mut now)));
+            }
+            Ok(Found::Folder(ref folder)) if self.options.listing && lines.is_empty() => {
+                let (paths, json) = ((path, request.path()), listing::wants_json(request));
+                listed = Some((self.shelf.listing(&self.options, folder, paths, json, &mut now), json));
+            }
+            Ok(Found::Bare | Found::Folder(_)) | Err(_) => {}
+        }
+        let (blocked, work) = (now.blocked, now.work);
+        if haste == Haste::Measured && now.took() >= SLOW {
+            self.vouched = 0;
+        }
+        if blocked {
+            return Err(reply);
+        }
+        let reply = reply.work(work);
+        Ok(match (found, listed) {
+            (Ok(Found::File(found)), _) => answer::send(request, reply, &found, lines),
+            (Ok(Found::Bare), _) if lines.is_empty() => to_slash(request, reply),
+            (Ok(Found::Folder(_)), Some((Ok(body), json))) => listing::send(reply, &body, json),
+            (Ok(Found::Folder(_)), Some((Err(error), _))) | (Err(error), _) => refuse(request, reply, error),
+            (Ok(Found::Bare | Found::Folder(_)), _) => refuse(request, reply, OpenError::NotFound),
+        })
     }
+
+    /// The disk would have to be waited for: somebody else does.
+    fn put_off(&self, path: &[u8], request: &Request<'_>, reply: Responder<'_>) -> Reply {
+        let errand = Errand::new(&self.options, self.shelf.open_root(), path, reply.ticket());
+        if self.options.ahead.as_ref().is_some_and(|ahead| ahead.look(errand)) {
+            return reply.later();
+        }
+        pages::error(reply, Some(request), 503, "The disk is busy. Try again.")
+    }
+}
+
+fn takes_html(request: &Request<'_>) -> bool {
+    media_weight(request.head().fields.all("accept"), "text/html") > 0
 }
 
 impl Handler for Files {
@@ -184,6 +236,7 @@ impl Handler for Files {
     }
 
     fn idle(&mut self, now_ms: u64) {
+        self.vouched = 0;
         self.shelf.idle(now_ms);
     }
 }
@@ -210,7 +263,9 @@ fn refuse(request: &Request<'_>, reply: Responder<'_>, error: OpenError) -> Repl
         OpenError::NotFound => pages::error(reply, Some(request), 404, "Nothing is here under this name."),
         OpenError::Denied => pages::error(reply, Some(request), 403, "This may not be read."),
         OpenError::Exhausted => pages::error(reply, Some(request), 503, "Too much is open. Try again."),
-        OpenError::Failed => pages::error(reply, Some(request), 500, "This could not be read."),
+        OpenError::Failed | OpenError::WouldBlock => {
+            pages::error(reply, Some(request), 500, "This could not be read.")
+        }
     }
 }
 

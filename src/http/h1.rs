@@ -13,7 +13,7 @@ mod waiting;
 
 use super::exchange::{Exchange, Incoming, Sink};
 use super::fault::{State, Verdict, verdict};
-use super::late::Late;
+use super::late::{Late, Waited};
 use super::reply::BodyPolicy;
 use super::site::{RouteId, Service};
 use crate::observe::Reason;
@@ -107,6 +107,7 @@ struct Asked<'h> {
     began: Millis,
     /// The route that was asked for an answer before, or that waits for the body.
     route: RouteId,
+    waited: Waited,
 }
 
 /// One connection.
@@ -315,7 +316,8 @@ impl Connection {
         on: &mut On<'_, '_, A>,
     ) -> (Next, usize) {
         let began = self.exchange.as_ref().map_or(on.cx.now(), |exchange| exchange.began);
-        let asked = Asked { head: Some(head), raw: &bytes[..len], bytes_in: 0, began, route: RouteId::NONE };
+        let (raw, route) = (&bytes[..len], RouteId::NONE);
+        let asked = Asked { head: Some(head), raw, bytes_in: 0, began, route, waited: Waited::Not };
         match head.framing {
             Framing::None | Framing::Length(0) | Framing::UntilClose => {
                 (self.serve(&asked, b"", false, on), len)

@@ -26,7 +26,7 @@ pub mod server;
 mod site;
 
 pub use clock::Clock;
-pub use files::{Files, FilesOptions};
+pub use files::{DiskThreads, Errand, Files, FilesOptions, LookAhead};
 pub use h1::{Connection, Outcome};
 pub use late::{Late, Post, Ticket};
 pub use pages::Pages;

@@ -183,7 +183,7 @@ fn failed<A: App>(
     mark: Mark,
 ) -> Served {
     log::error!("a handler panicked; its connection gets 500 and is closed");
-    *sent = Sent { route: sent.route, ..Sent::default() };
+    *sent = Sent { route: sent.route, waited: sent.waited, ..Sent::default() };
     let (cork, host) = cx.output();
     cork.rewind(mark);
     let terms = Terms { keep_alive: false, ..terms };

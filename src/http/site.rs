@@ -58,6 +58,8 @@ pub struct Exchanged<'a> {
     pub unix_seconds: u64,
     /// Why the connection closes, if it closes with this exchange.
     pub closing: Option<Reason>,
+    /// The answer was put off until the disk had what it takes.
+    pub waited: bool,
 }
 
 /// The limits and times by which connections live.

@@ -130,6 +130,7 @@ pub struct Tally {
     pub durations: Histogram,
     pub request_body_bytes: u64,
     pub response_body_bytes: u64,
+    pub disk_waits: u64,
     pub handshakes: [u64; Handshake::ALL.len()],
     pub ws_messages_in: u64,
     pub ws_messages_out: u64,
@@ -162,6 +163,7 @@ impl Tally {
             durations: Histogram::default(),
             request_body_bytes: 0,
             response_body_bytes: 0,
+            disk_waits: 0,
             handshakes: Default::default(),
             ws_messages_in: 0,
             ws_messages_out: 0,
@@ -258,6 +260,7 @@ impl Tally {
         self.durations.add(&other.durations);
         self.request_body_bytes += other.request_body_bytes;
         self.response_body_bytes += other.response_body_bytes;
+        self.disk_waits += other.disk_waits;
         all(&mut self.handshakes, &other.handshakes);
         self.ws_messages_in += other.ws_messages_in;
         self.ws_messages_out += other.ws_messages_out;

@@ -215,6 +215,8 @@ impl Ours {
         let bytes = || Some(Unit::Bytes);
         page.total("http_request_body", "Bodies of requests", bytes(), tally.request_body_bytes)?;
         page.total("http_response_body", "Bodies of answers", bytes(), tally.response_body_bytes)?;
+        let help = "Requests for files that were put off until the disk had what they take";
+        page.total("http_disk_waits", help, None, tally.disk_waits)?;
         let refused = by("cause", Refusal::ALL, Refusal::label, &tally.refusals);
         page.totals("refusals", "Connections and requests that a guard turned away", refused)
     }

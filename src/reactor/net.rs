@@ -5,7 +5,7 @@
 //! 1. **Edges.** An event says that something changed, once. It may be spurious, late, or for a stream closed meanwhile.
 //!    Whoever gets it remembers it; only [`Io::WouldBlock`] (and, where [`Net::SHORT_READ_DRAINS`], a short read) ends it.
 //! 2. **No event is lost between `watch` and the next `wait`**: what is ready when watching begins is reported.
-//! 3. **Nothing blocks** but [`Net::wait`]; file operations may take a disk's time.
+//! 3. **Nothing blocks** but [`Net::wait`]; file operations may take a disk's time, but for those whose names begin with `try`.
 //! 4. `EINTR` never comes out: it is retried, or reported as a spurious wake.
 //! 5. A token given at `watch` comes back with each event of that stream until `close`.
 
@@ -78,10 +78,23 @@ pub trait Host {
     -> Result<(FileHandle, Stat), OpenError>;
     /// What [`open`](Self::open) would find, without opening it.
     fn stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError>;
+    /// [`open_root`](Self::open_root), if the system has all that it takes at hand; else [`io::ErrorKind::WouldBlock`].
+    fn try_open_root(&mut self, path: &Path) -> io::Result<Root>;
+    /// [`open`](Self::open), if the system has all that it takes at hand; else [`OpenError::WouldBlock`].
+    fn try_open(
+        &mut self,
+        root: &Root,
+        path: RelPath<'_>,
+        links: Links,
+    ) -> Result<(FileHandle, Stat), OpenError>;
+    /// [`stat`](Self::stat), if the system has all that it takes at hand; else [`OpenError::WouldBlock`].
+    fn try_stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError>;
     /// Names and kinds in a folder, unsorted, at most `limit` of them.
     fn list(&mut self, folder: &FileHandle, limit: usize) -> io::Result<Vec<DirEntry>>;
     /// Reads at `at`. `Eof` at the end. May block for as long as the disk takes.
     fn read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io;
+    /// [`read_file`](Self::read_file), of what the system has at hand, which may be less; [`Io::WouldBlock`] if that is nothing.
+    fn try_read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io;
     /// The calendar.
     fn unix_time(&self) -> SystemTime;
     /// Unpredictable bytes, from the operating system (in the simulator: from the seed).
@@ -312,6 +325,8 @@ pub enum OpenError {
     Exhausted,
     /// The disk or the file system failed.
     Failed,
+    /// The disk would have to be waited for, and was not.
+    WouldBlock,
 }
 
 /// Ends a [`Net::wait`] from another thread. Cheap to clone.

@@ -361,6 +361,7 @@ impl Service for Worker {
         let method = done.head.map(|head| head.method);
         let tally = &mut self.publisher.tally;
         tally.exchange(method, done.status, done.duration_ms, done.bytes_in, done.bytes_out);
+        tally.disk_waits += u64::from(done.waited);
         if self.record.is_on() || self.tape.is_some() {
             self.write_down(done);
         }

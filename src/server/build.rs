@@ -136,7 +136,7 @@ pub(super) fn site(
     let mut site = Site::new(options(config));
     site.set_pages(pages);
     for route in config.routes.iter() {
-        add(&mut site, hub, upgrades, route, config)?;
+        add(&mut site, hub, upgrades, route, (config, shared))?;
     }
     admin::add_health(&mut site, shared, config)?;
     Ok(site)
@@ -239,7 +239,7 @@ fn add(
     hub: &mut ws::Hub,
     upgrades: &mut Upgrades,
     route: &Route,
-    config: &Config,
+    (config, shared): (&Config, &Shared),
 ) -> io::Result<()> {
     let name = match &route.host {
         HostPattern::Any => None,
@@ -273,6 +273,7 @@ fn add(
                 hidden: files.hidden,
                 follow_symlinks: files.follow_symlinks,
                 compress: files.compress,
+                ahead: Some(shared.ahead.clone()),
                 ..FilesOptions::new(files.root.clone())
             };
             put(&pattern, Box::new(Files::new(options)))

@@ -4,11 +4,15 @@ use super::session::STATES;
 use super::settings::Config;
 use super::tls::Expiry;
 use crate::guard::{Budget, Clients};
+use crate::http::DiskThreads;
 use crate::observe::{Hub, LogQueue, Reloads};
 use crate::reactor::Gauge;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Threads that wait for the disk at once, while there is any waiting.
+const DISK_THREADS: usize = 4;
 
 /// One value a process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Shared {
     pub access: Option<LogQueue>,
     /// Where the diagnostics go, if that is known.
     pub diagnostics: Option<LogQueue>,
+    /// Who waits for the disk in the workers' place.
+    pub ahead: Arc<DiskThreads>,
     draining: Arc<AtomicBool>,
     max_connections: Arc<AtomicUsize>,
     reloads: Arc<Mutex<Reloads>>,
@@ -43,6 +49,7 @@ impl Shared {
             hub: Arc::new(Hub::new(workers, STATES)),
             access,
             diagnostics: None,
+            ahead: Arc::new(DiskThreads::new(DISK_THREADS)),
             draining: Arc::default(),
             max_connections: Arc::new(AtomicUsize::new(config.server.max_connections)),
             reloads: Arc::default(),

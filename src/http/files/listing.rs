@@ -27,7 +27,7 @@ impl Listing {
         path: &[u8],
         now: &mut Now<'_>,
     ) -> io::Result<Listing> {
-        let found = now.disk().list(folder, options.listing_max.saturating_add(1))?;
+        let found = now.list(folder, options.listing_max.saturating_add(1))?;
         let cut = found.len() > options.listing_max;
         let mut entries = Vec::with_capacity(found.len());
         for DirEntry { name, mut kind, mut stat } in found.into_iter().take(options.listing_max) {
@@ -36,7 +36,7 @@ impl Listing {
             }
             if kind == FileType::Other && options.follow_symlinks {
                 let target = [path, &name].concat();
-                let looked = RelPath::new(&target).map(|rel| now.disk().stat(root, rel, Links::Beneath));
+                let looked = RelPath::new(&target).map(|rel| now.stat(root, rel, Links::Beneath));
                 stat = looked.and_then(Result::ok);
                 kind = stat.map_or(FileType::Other, |stat| stat.kind);
             }

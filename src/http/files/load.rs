@@ -9,11 +9,13 @@ use super::FilesOptions;
 use super::cache::{Cache, Known};
 use super::listing::Listing;
 use super::representation::{Coding, Content, Representation, Source};
-use crate::reactor::{FileHandle, FileType, Host, Io, Links, OpenError, RelPath, Root, Stat};
+use crate::reactor::{DirEntry, FileHandle, FileType, Host, Io, Links, OpenError, RelPath, Root, Stat};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// How long an entry is good without a look at the disk.
 const FRESH_MS: u64 = 1000;
@@ -29,24 +31,98 @@ pub(super) enum Found {
     Folder(FileHandle),
 }
 
-/// Host and times of one request.
+/// Whether a request waits for the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// It does.
+    Patient,
+    /// It does, and it is measured how long that takes.
+    Measured,
+    /// It does not.
+    Hurried,
+}
+
+/// The disk and the times of one request.
 pub(super) struct Now<'h> {
     host: &'h mut dyn Host,
     pub ms: u64,
     pub unix: u64,
     pub work: Work,
+    /// Whoever waits for the disk holds up others.
+    hurried: bool,
+    /// Something could not be had without waiting for the disk: whatever was found, it is not the answer.
+    pub blocked: bool,
+    /// When it began, if that is asked for.
+    began: Option<SystemTime>,
 }
 
 impl<'h> Now<'h> {
-    pub fn of(reply: &'h mut Responder<'_>) -> Now<'h> {
+    /// Of a request.
+    pub fn of(reply: &'h mut Responder<'_>, haste: Haste) -> Now<'h> {
         let (ms, unix) = (reply.now_ms(), reply.unix_seconds());
-        Now { host: reply.host(), ms, unix, work: Work::Little }
+        let host = reply.host();
+        let began = (haste == Haste::Measured).then(|| host.unix_time());
+        Now { host, ms, unix, work: Work::Little, hurried: haste == Haste::Hurried, blocked: false, began }
+    }
+
+    /// Of somebody who waits, at no particular time.
+    pub fn patient(host: &'h mut dyn Host) -> Now<'h> {
+        let began = Some(host.unix_time());
+        Now { host, ms: 0, unix: 0, work: Work::Little, hurried: false, blocked: false, began }
+    }
+
+    /// How long it has been since then: for those who wait.
+    pub fn took(&self) -> Duration {
+        let now = self.host.unix_time();
+        self.began.and_then(|began| now.duration_since(began).ok()).unwrap_or_default()
     }
 
     /// The host, to look at the disk.
-    pub fn disk(&mut self) -> &mut dyn Host {
+    fn disk(&mut self) -> &mut dyn Host {
         self.work = self.work.max(Work::Disk);
         self.host
+    }
+
+    fn open_root(&mut self, path: &Path) -> io::Result<Root> {
+        let hurried = self.hurried;
+        let opened = if hurried { self.disk().try_open_root(path) } else { self.disk().open_root(path) };
+        self.blocked |= opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        opened
+    }
+
+    fn open(
+        &mut self,
+        root: &Root,
+        path: RelPath<'_>,
+        links: Links,
+    ) -> Result<(FileHandle, Stat), OpenError> {
+        let (hurried, host) = (self.hurried, self.disk());
+        let opened = if hurried { host.try_open(root, path, links) } else { host.open(root, path, links) };
+        self.blocked |= matches!(opened, Err(OpenError::WouldBlock));
+        opened
+    }
+
+    pub fn stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+        let (hurried, host) = (self.hurried, self.disk());
+        let stat = if hurried { host.try_stat(root, path, links) } else { host.stat(root, path, links) };
+        self.blocked |= stat == Err(OpenError::WouldBlock);
+        stat
+    }
+
+    /// There is no telling whether it waits.
+    pub fn list(&mut self, folder: &FileHandle, limit: usize) -> io::Result<Vec<DirEntry>> {
+        if self.hurried {
+            self.blocked = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.disk().list(folder, limit)
+    }
+
+    pub fn read_file(&mut self, file: &FileHandle, at: u64, into: &mut [u8]) -> Io {
+        let (hurried, host) = (self.hurried, self.disk());
+        let read = if hurried { host.try_read_file(file, at, into) } else { host.read_file(file, at, into) };
+        self.blocked |= read == Io::WouldBlock;
+        read
     }
 }
 
@@ -65,16 +141,16 @@ pub(super) struct Shelf {
 
 /// Opens, and if descriptors ran out, lets go of those that are only remembered, and tries once more.
 fn open(
-    host: &mut dyn Host,
+    now: &mut Now<'_>,
     root: &Root,
     cache: &mut Cache,
     path: RelPath<'_>,
     links: Links,
 ) -> Result<(FileHandle, Stat), OpenError> {
-    match host.open(root, path, links) {
+    match now.open(root, path, links) {
         Err(OpenError::Exhausted) => {
             cache.clear();
-            host.open(root, path, links)
+            now.open(root, path, links)
         }
         answer => answer,
     }
@@ -82,10 +158,15 @@ fn open(
 
 impl Shelf {
     pub fn new(options: &FilesOptions) -> Shelf {
+        Shelf::below(None, options)
+    }
+
+    /// With a root that was opened at time 0.
+    pub fn below(root: Option<Root>, options: &FilesOptions) -> Shelf {
         Shelf {
-            root: None,
-            root_opens: false,
-            root_checked_ms: None,
+            root_opens: root.is_some(),
+            root_checked_ms: root.is_some().then_some(0),
+            root,
             memory: Cache::new(options.cache_entries, options.cache_bytes),
             open: Cache::new(options.open_files, usize::MAX),
             key: Vec::new(),
@@ -98,8 +179,11 @@ impl Shelf {
     pub fn root(&mut self, options: &FilesOptions, now: &mut Now<'_>) -> Result<Root, OpenError> {
         let fresh = self.root_checked_ms.is_some_and(|then| now.ms.saturating_sub(then) < FRESH_MS);
         if !fresh {
+            let opened = now.open_root(&options.root);
+            if now.blocked {
+                return Err(OpenError::WouldBlock);
+            }
             self.root_checked_ms = Some(now.ms);
-            let opened = now.disk().open_root(&options.root);
             self.root_opens = opened.is_ok();
             match opened {
                 Ok(root) => self.root = Some(root),
@@ -145,7 +229,7 @@ impl Shelf {
         }
         let file = if meant_folder { &self.path } else { bare };
         let rel = RelPath::new(file).ok_or(OpenError::NotFound)?;
-        match open(now.disk(), &root, &mut self.open, rel, links) {
+        match open(now, &root, &mut self.open, rel, links) {
             Ok((handle, stat)) => match stat.kind {
                 FileType::File => {
                     let file: Box<[u8]> = file.into();
@@ -160,7 +244,7 @@ impl Shelf {
             Err(error) => return Err(error),
         }
         let rel = RelPath::new(bare).ok_or(OpenError::NotFound)?;
-        match open(now.disk(), &root, &mut self.open, rel, links)? {
+        match open(now, &root, &mut self.open, rel, links)? {
             (handle, Stat { kind: FileType::Folder, .. }) => Ok(Found::Folder(handle)),
             (_, _) => Err(OpenError::NotFound),
         }
@@ -174,11 +258,12 @@ impl Shelf {
                 return Some(known.clone());
             }
             if let (Known::Here(here), Some(path)) = (known, path_of(known)) {
-                match now.disk().stat(root, path, links) {
+                match now.stat(root, path, links) {
                     Ok(stat) if stat == here.stat && !here.young => {
                         *checked_ms = now.ms;
                         return Some(known.clone());
                     }
+                    Err(OpenError::WouldBlock) => return None,
                     // What is in memory needs no descriptor.
                     Err(OpenError::Exhausted) => return Some(known.clone()),
                     Ok(_) | Err(OpenError::NotFound | OpenError::Denied | OpenError::Failed) => {}
@@ -200,12 +285,11 @@ impl Shelf {
         now: &mut Now<'_>,
     ) -> Arc<Representation> {
         let small = stat.len <= options.small_max;
-        let bytes = if small { read_whole(now.disk(), &handle, stat.len) } else { None };
+        let bytes = if small { read_whole(now, &handle, stat.len) } else { None };
         // What changed while it was read is not remembered, and sent from the file, whose length is that of the handle.
         let unchanged = !small
             || bytes.is_some()
-                && RelPath::new(&path)
-                    .is_some_and(|path| now.disk().stat(root, path, options.links()) == Ok(stat));
+                && RelPath::new(&path).is_some_and(|path| now.stat(root, path, options.links()) == Ok(stat));
         let content = match bytes {
             Some(bytes) if unchanged => Content::Memory(bytes),
             Some(_) | None => Content::Open(Arc::new(handle)),
@@ -241,7 +325,7 @@ impl Shelf {
         }
         let mut path = of.path.to_vec();
         path.extend_from_slice(suffix(coding));
-        match open(now.disk(), &root, &mut self.open, RelPath::new(&path)?, options.links()) {
+        match open(now, &root, &mut self.open, RelPath::new(&path)?, options.links()) {
             Ok((handle, stat)) if stat.kind == FileType::File => {
                 Some(self.load(&root, options, (handle, stat), path.into(), coding, now))
             }
@@ -249,7 +333,7 @@ impl Shelf {
                 self.memory.put(&self.key, Known::Absent, now.ms);
                 None
             }
-            Err(OpenError::Exhausted | OpenError::Failed) => None,
+            Err(OpenError::Exhausted | OpenError::Failed | OpenError::WouldBlock) => None,
         }
     }
 
@@ -273,7 +357,7 @@ impl Shelf {
         }
         let plain = match &of.content {
             Content::Memory(bytes) => bytes.clone(),
-            Content::Open(file) => read_whole(now.disk(), file, of.len)?,
+            Content::Open(file) => read_whole(now, file, of.len)?,
         };
         now.work = Work::Much;
         let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 2), Compression::new(6));
@@ -320,6 +404,11 @@ impl Shelf {
         Ok(body)
     }
 
+    /// The root, if it is open.
+    pub fn open_root(&self) -> Option<Root> {
+        self.root.clone()
+    }
+
     /// The root is held open.
     #[cfg(test)]
     pub fn holds_root(&self) -> bool {
@@ -351,11 +440,11 @@ fn suffix(coding: Coding) -> &'static [u8] {
 }
 
 /// The first `len` bytes of a file; `None` if it has fewer, or cannot be read.
-fn read_whole(host: &mut dyn Host, file: &FileHandle, len: u64) -> Option<Arc<[u8]>> {
+fn read_whole(now: &mut Now<'_>, file: &FileHandle, len: u64) -> Option<Arc<[u8]>> {
     let mut bytes = vec![0; usize::try_from(len).ok()?];
     let mut filled = 0;
     while filled < bytes.len() {
-        match host.read_file(file, filled as u64, &mut bytes[filled..]) {
+        match now.read_file(file, filled as u64, &mut bytes[filled..]) {
             Io::Done(n) => filled += n,
             Io::Eof | Io::WouldBlock | Io::Fault(_) => return None,
         }

@@ -1,3 +1,4 @@
+use super::super::Work;
 use super::super::harness::{Answered, Harness};
 use super::*;
 use crate::reactor::OpenError;

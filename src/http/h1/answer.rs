@@ -2,6 +2,7 @@
 
 use super::super::exchange::{Exchange, Left, Sink};
 use super::super::fault::State;
+use super::super::late::Waited;
 use super::super::pages;
 use super::super::reply::{Body, Flow, Kind, Reply, Responder, Sent, Terms, Upload, Work};
 use super::super::serve::{self, Asker, Served};
@@ -33,7 +34,7 @@ impl Connection {
         let (asker, last) = (self.asker(on), self.last || on.cx.draining() || body_owed);
         let site = on.app.site();
         let terms = site.terms(head, last);
-        let mut sent = Sent { close: body_owed, ..Sent::default() };
+        let mut sent = Sent { close: body_owed, waited: asked.waited, ..Sent::default() };
         let Served { kind, failed } = site.serve(head, body, terms, asker, &mut sent, on.cx);
         match kind {
             kind @ Kind::Sent => {
@@ -395,14 +396,16 @@ impl Connection {
     ) -> Next {
         let Some(mut exchange) = self.exchange.take() else {
             let (raw, began, route) = (&b""[..], on.cx.now(), RouteId::NONE);
-            let asked = Asked { head: None, raw, bytes_in: 0, began, route };
+            let asked = Asked { head: None, raw, bytes_in: 0, began, route, waited: Waited::Not };
             return then(self, &asked, Sent::default(), on);
         };
         let raw = std::mem::take(&mut exchange.head);
         let (bytes_in, began, sent) = (exchange.received, exchange.began, exchange.sent);
         on.app.site().keep_exchange(exchange);
         let head = kept_head(&raw);
-        then(self, &Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route: sent.route }, sent, on)
+        let asked =
+            Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route: sent.route, waited: sent.waited };
+        then(self, &asked, sent, on)
     }
 
     /// Reports an exchange that was cut off, if one was under way.
@@ -437,6 +440,7 @@ impl Connection {
             duration_ms: now.0.saturating_sub(began.0),
             unix_seconds: site.clock.unix_seconds(),
             closing: Some(end.reason),
+            waited: sent.waited != Waited::Not,
         };
         app.on_exchange(&done);
         app.site().keep_exchange(exchange);
@@ -463,6 +467,7 @@ impl Connection {
             duration_ms: on.cx.now().0.saturating_sub(asked.began.0),
             unix_seconds: on.app.site().clock.unix_seconds(),
             closing,
+            waited: sent.waited != Waited::Not,
         };
         on.app.on_exchange(&done);
     }

@@ -6,7 +6,7 @@ use super::super::late::{Late, What};
 use super::super::reply::Kind;
 use super::super::serve;
 use super::super::site::Service;
-use super::{Connection, Next, On, RATE_WINDOW};
+use super::{Asked, Connection, Next, On, RATE_WINDOW};
 use crate::observe::Reason;
 use crate::reactor::{Hit, Millis, Timer};
 use std::time::Duration;
@@ -32,6 +32,10 @@ impl Connection {
                 ticket.settle(true);
                 self.late_answer(compose, on)
             }
+            (What::Again(ticket, waited), State::Late) => {
+                ticket.settle(true);
+                self.with_kept(on, |me, asked, _, on| me.serve(&Asked { waited, ..*asked }, b"", false, on))
+            }
             (What::Nudge { .. }, State::Stream) => {
                 // It waits for nobody any more, also if the peer must take something first.
                 if let Some(exchange) = self.exchange.as_mut() {
@@ -46,7 +50,7 @@ impl Connection {
             // One that takes what comes waits for nobody.
             (What::Dropped, State::Upload) if !self.is_held() => Next::Stay,
             (What::Dropped, State::Late | State::Stream | State::Upload) => self.check_handler(on),
-            (What::Answer(..) | What::Nudge { .. } | What::Dropped, _) => Next::Stay,
+            (What::Answer(..) | What::Again(..) | What::Nudge { .. } | What::Dropped, _) => Next::Stay,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::reactor::outcome::{CloseHow, Fault, Io};
 use crate::reactor::token::{Millis, Token};
 use crate::reactor::turn::Reactor;
 use alarm::Alarm;
-pub use files::OsRoot;
+pub use files::{OsHost, OsRoot};
 pub use listener::OsListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};

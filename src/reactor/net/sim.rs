@@ -220,6 +220,23 @@ impl<const S: bool> Host for SimNet<S> {
         self.world.files.stat(path, links)
     }
 
+    fn try_open_root(&mut self, path: &Path) -> io::Result<Root> {
+        self.open_root(path)
+    }
+
+    fn try_open(
+        &mut self,
+        root: &Root,
+        path: RelPath<'_>,
+        links: Links,
+    ) -> Result<(FileHandle, Stat), OpenError> {
+        if self.world.files.is_cold(path) { Err(OpenError::WouldBlock) } else { self.open(root, path, links) }
+    }
+
+    fn try_stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+        if self.world.files.is_cold(path) { Err(OpenError::WouldBlock) } else { self.stat(root, path, links) }
+    }
+
     fn list(&mut self, folder: &FileHandle, limit: usize) -> io::Result<Vec<DirEntry>> {
         self.world.files.list(folder, limit)
     }
@@ -229,10 +246,15 @@ impl<const S: bool> Host for SimNet<S> {
         self.world.files.read(file, at, buf)
     }
 
+    fn try_read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
+        if self.world.files.is_unread(file) { Io::WouldBlock } else { self.read_file(file, at, buf) }
+    }
+
     fn unix_time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH
             + Duration::from_secs(BEGINNING)
             + Duration::from_millis(self.world.elapsed_ms())
+            + self.world.files.taken
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {

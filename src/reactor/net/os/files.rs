@@ -2,18 +2,22 @@
 //!
 //! The kernel itself keeps a path below its root (`openat2` with `RESOLVE_BENEATH`, Linux 5.6). Where it cannot (older, or forbidden
 //! by a sandbox), `walk.rs` does, one component at a time; which of the two is found out once, when the root is opened.
+//!
+//! What would wait for the disk is known from the kernel, too: paths by `RESOLVE_CACHED` (Linux 5.12), bytes by `RWF_NOWAIT`, which most
+//! local file systems know. Where they are not known, `try_open` and the like wait as the others do.
 
 use super::walk;
 use super::{OsNet, failed, fault};
+use crate::reactor::net::os::calendar;
 use crate::reactor::net::{
     DirEntry, FileHandle, FileKind, FileType, Host, Links, OpenError, RelPath, Root, RootKind, Stat,
 };
 use crate::reactor::outcome::{Fault, Io};
-use rustix::fs::{self, AtFlags, Dir, Mode, OFlags, ResolveFlags};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{self, AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use std::hash::{BuildHasher, Hasher};
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,8 +26,21 @@ use std::time::SystemTime;
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 /// Only a name for it: opens nothing, not even a device.
 const NAME: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+/// No path leads out of the root.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 /// A rename anywhere while a `..` is being resolved makes `openat2` give up (`EAGAIN`): so often it is asked again.
 const TRIES: usize = 4;
+
+/// Whether the disk is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    Some,
+    None,
+}
+
+/// Files of the operating system, its calendar and its randomness, without sockets: for threads beside a reactor.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct OsHost;
 
 /// A folder held open.
 #[derive(Debug)]
@@ -34,10 +51,17 @@ pub struct OsRoot {
 }
 
 impl OsRoot {
-    pub(super) fn open(path: &Path) -> io::Result<OsRoot> {
-        let fd = retry_on_intr(|| fs::open(path, NAME | OFlags::DIRECTORY, Mode::empty()))?;
-        let mut root = OsRoot { fd, walk: false };
-        root.walk = match root.ask_kernel(b"", Links::Beneath, NAME) {
+    pub(super) fn open(path: &Path, patience: Patience) -> io::Result<OsRoot> {
+        let flags = NAME | OFlags::DIRECTORY;
+        let open = || match patience {
+            Patience::Some => fs::open(path, flags, Mode::empty()),
+            Patience::None => match fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED) {
+                Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => fs::open(path, flags, Mode::empty()),
+                answer => answer,
+            },
+        };
+        let mut root = OsRoot { fd: retry_on_intr(open)?, walk: false };
+        root.walk = match ask_kernel(root.fd.as_fd(), b"", NAME, BENEATH) {
             // A sandbox that forbids an unknown call answers one or the other.
             Err(Errno::NOSYS | Errno::PERM) => true,
             Ok(_) | Err(_) => false,
@@ -57,32 +81,91 @@ impl OsRoot {
         self.walk
     }
 
-    fn find(&self, path: RelPath<'_>, links: Links, flags: OFlags) -> Result<OwnedFd, Errno> {
+    /// `Err(AGAIN)` only without patience.
+    fn find(
+        &self,
+        path: RelPath<'_>,
+        links: Links,
+        flags: OFlags,
+        patience: Patience,
+    ) -> Result<OwnedFd, Errno> {
+        let (fd, path) = (self.fd.as_fd(), path.as_bytes());
+        let resolve = match links {
+            Links::Refuse => BENEATH | ResolveFlags::NO_SYMLINKS,
+            Links::Beneath => BENEATH,
+        };
+        if !self.walk && patience == Patience::None {
+            match retry_on_intr(|| ask_kernel(fd, path, flags, resolve | ResolveFlags::CACHED)) {
+                // Before Linux 5.12.
+                Err(Errno::INVAL) => {}
+                answer => return answer,
+            }
+        }
         if !self.walk {
             for _ in 0..TRIES {
-                match self.ask_kernel(path.as_bytes(), links, flags) {
+                match ask_kernel(fd, path, flags, resolve) {
                     Err(Errno::AGAIN | Errno::INTR) => {}
                     answer => return answer,
                 }
             }
         }
-        walk::find(self.fd.as_fd(), path.as_bytes(), links, flags)
-    }
-
-    fn ask_kernel(&self, path: &[u8], links: Links, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let resolve = match links {
-            Links::Refuse => resolve | ResolveFlags::NO_SYMLINKS,
-            Links::Beneath => resolve,
-        };
-        let path = if path.is_empty() { b"." } else { path };
-        fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)
+        walk::find(fd, path, links, flags)
     }
 }
 
-impl Host for OsNet {
+fn ask_kernel(
+    below: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b"." } else { path };
+    fs::openat2(below, path, flags, Mode::empty(), resolve)
+}
+
+fn open(
+    root: &Root,
+    path: RelPath<'_>,
+    links: Links,
+    patience: Patience,
+) -> Result<(FileHandle, Stat), OpenError> {
+    let file = os_root(root)?.find(path, links, READ, patience).map_err(open_error)?;
+    let stat = fs::fstat(&file).map_err(open_error)?;
+    Ok((FileHandle(FileKind::Os(file.into())), to_stat(&stat)))
+}
+
+fn stat(root: &Root, path: RelPath<'_>, links: Links, patience: Patience) -> Result<Stat, OpenError> {
+    let name = os_root(root)?.find(path, links, NAME, patience).map_err(open_error)?;
+    fs::fstat(&name).map(|stat| to_stat(&stat)).map_err(open_error)
+}
+
+fn read(file: &FileHandle, at: u64, buf: &mut [u8], patience: Patience) -> Io {
+    let file = match &file.0 {
+        FileKind::Os(file) => file,
+        FileKind::Sim(_) => return Io::Fault(Fault::Other),
+    };
+    let read = || match patience {
+        Patience::Some => rustix::io::pread(file, &mut *buf, at),
+        Patience::None => {
+            let into = &mut [IoSliceMut::new(&mut *buf)];
+            match rustix::io::preadv2(file, into, at, ReadWriteFlags::NOWAIT) {
+                // A file system that does not know it, a kernel that does not know the call, or a sandbox that forbids it.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => rustix::io::pread(file, &mut *buf, at),
+                answer => answer,
+            }
+        }
+    };
+    match retry_on_intr(read) {
+        Ok(0) => Io::Eof,
+        Ok(n) => Io::Done(n),
+        Err(Errno::AGAIN) => Io::WouldBlock,
+        Err(errno) => failed("read_file", errno),
+    }
+}
+
+impl Host for OsHost {
     fn open_root(&mut self, path: &Path) -> io::Result<Root> {
-        Ok(Root(RootKind::Os(Arc::new(OsRoot::open(path)?))))
+        Ok(Root(RootKind::Os(Arc::new(OsRoot::open(path, Patience::Some)?))))
     }
 
     fn open(
@@ -91,14 +174,28 @@ impl Host for OsNet {
         path: RelPath<'_>,
         links: Links,
     ) -> Result<(FileHandle, Stat), OpenError> {
-        let file = os_root(root)?.find(path, links, READ).map_err(open_error)?;
-        let stat = fs::fstat(&file).map_err(open_error)?;
-        Ok((FileHandle(FileKind::Os(file.into())), to_stat(&stat)))
+        open(root, path, links, Patience::Some)
     }
 
     fn stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
-        let name = os_root(root)?.find(path, links, NAME).map_err(open_error)?;
-        fs::fstat(&name).map(|stat| to_stat(&stat)).map_err(open_error)
+        stat(root, path, links, Patience::Some)
+    }
+
+    fn try_open_root(&mut self, path: &Path) -> io::Result<Root> {
+        Ok(Root(RootKind::Os(Arc::new(OsRoot::open(path, Patience::None)?))))
+    }
+
+    fn try_open(
+        &mut self,
+        root: &Root,
+        path: RelPath<'_>,
+        links: Links,
+    ) -> Result<(FileHandle, Stat), OpenError> {
+        open(root, path, links, Patience::None)
+    }
+
+    fn try_stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+        stat(root, path, links, Patience::None)
     }
 
     fn list(&mut self, folder: &FileHandle, limit: usize) -> io::Result<Vec<DirEntry>> {
@@ -127,19 +224,15 @@ impl Host for OsNet {
     }
 
     fn read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
-        let file = match &file.0 {
-            FileKind::Os(file) => file,
-            FileKind::Sim(_) => return Io::Fault(Fault::Other),
-        };
-        match retry_on_intr(|| rustix::io::pread(file, &mut *buf, at)) {
-            Ok(0) => Io::Eof,
-            Ok(n) => Io::Done(n),
-            Err(errno) => failed("read_file", errno),
-        }
+        read(file, at, buf, Patience::Some)
+    }
+
+    fn try_read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
+        read(file, at, buf, Patience::None)
     }
 
     fn unix_time(&self) -> SystemTime {
-        super::calendar()
+        calendar()
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {
@@ -154,6 +247,63 @@ impl Host for OsNet {
                 }
             }
         }
+    }
+}
+
+/// The files of a reactor are those of the system.
+impl Host for OsNet {
+    fn open_root(&mut self, path: &Path) -> io::Result<Root> {
+        OsHost.open_root(path)
+    }
+
+    fn open(
+        &mut self,
+        root: &Root,
+        path: RelPath<'_>,
+        links: Links,
+    ) -> Result<(FileHandle, Stat), OpenError> {
+        OsHost.open(root, path, links)
+    }
+
+    fn stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+        OsHost.stat(root, path, links)
+    }
+
+    fn try_open_root(&mut self, path: &Path) -> io::Result<Root> {
+        OsHost.try_open_root(path)
+    }
+
+    fn try_open(
+        &mut self,
+        root: &Root,
+        path: RelPath<'_>,
+        links: Links,
+    ) -> Result<(FileHandle, Stat), OpenError> {
+        OsHost.try_open(root, path, links)
+    }
+
+    fn try_stat(&mut self, root: &Root, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+        OsHost.try_stat(root, path, links)
+    }
+
+    fn list(&mut self, folder: &FileHandle, limit: usize) -> io::Result<Vec<DirEntry>> {
+        OsHost.list(folder, limit)
+    }
+
+    fn read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
+        OsHost.read_file(file, at, buf)
+    }
+
+    fn try_read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
+        OsHost.try_read_file(file, at, buf)
+    }
+
+    fn unix_time(&self) -> SystemTime {
+        OsHost.unix_time()
+    }
+
+    fn fill_random(&mut self, out: &mut [u8]) {
+        OsHost.fill_random(out);
     }
 }
 
@@ -188,6 +338,7 @@ fn open_error(errno: Errno) -> OpenError {
         | Errno::NODEV => OpenError::NotFound,
         Errno::ACCESS | Errno::PERM => OpenError::Denied,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => OpenError::Exhausted,
+        Errno::AGAIN => OpenError::WouldBlock,
         other => {
             let _ = fault("open", &other.into());
             OpenError::Failed

@@ -1,3 +1,4 @@
+use super::files::Patience;
 use super::*;
 use crate::reactor::net::{FileType, Host, Links, OpenError, RelPath, Root, RootKind};
 use crate::reactor::token::ListenerId;
@@ -270,6 +271,10 @@ fn verdicts(net: &mut OsNet, root: &Root) -> BTreeMap<(String, bool), Verdict> {
             let rel = RelPath::new(path.as_bytes()).unwrap();
             let opened = net.open(root, rel, links).map(|(_, stat)| (stat.kind, stat.inode));
             let stat = net.stat(root, rel, links).map(|stat| stat.kind);
+            let hurried = net.try_open(root, rel, links).map(|(_, stat)| (stat.kind, stat.inode));
+            assert!([opened, Err(OpenError::WouldBlock)].contains(&hurried), "{path:?}: {hurried:?}");
+            let hurried = net.try_stat(root, rel, links).map(|stat| stat.kind);
+            assert!([stat, Err(OpenError::WouldBlock)].contains(&hurried), "{path:?}: {hurried:?}");
             all.insert((path.to_owned(), links == Links::Beneath), (opened, stat));
         }
     }
@@ -282,10 +287,10 @@ fn the_kernel_and_the_walk_judge_every_path_alike() {
     tree(&folder);
     let mut net = OsNet::new().unwrap();
     let root = net.open_root(&folder.at("top")).unwrap();
-    let walking = OsRoot::open(&folder.at("top")).unwrap().walking();
+    let walking = OsRoot::open(&folder.at("top"), Patience::Some).unwrap().walking();
     let walking = Root(RootKind::Os(Arc::new(walking)));
     if rustix::fs::openat2(CWD, ".", OFlags::PATH, Mode::empty(), rustix::fs::ResolveFlags::empty()).is_ok() {
-        assert!(!OsRoot::open(&folder.at("top")).unwrap().walks(), "the kernel can");
+        assert!(!OsRoot::open(&folder.at("top"), Patience::Some).unwrap().walks(), "the kernel can");
     }
     let by_walk = verdicts(&mut net, &walking);
     let by_kernel = verdicts(&mut net, &root);

@@ -2,9 +2,10 @@
 
 use super::super::{DirEntry, FileHandle, FileKind, FileType, Links, OpenError, RelPath, Stat};
 use crate::reactor::outcome::{Fault, Io};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A simulated file held open. What it reads follows changes made in place, as on a disk.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ struct Inode {
     read_fault: Option<(u64, Fault)>,
     /// Most bytes per read or send.
     piece: usize,
+    /// Its bytes are on the disk only.
+    unread: bool,
     open: Arc<()>,
 }
 
@@ -39,11 +42,22 @@ struct Inode {
 pub struct Tree {
     inodes: Vec<Inode>,
     names: BTreeMap<Vec<u8>, usize>,
+    /// Whether there is anything under these names is known to the disk only.
+    cold: BTreeSet<Vec<u8>>,
+    /// How long a wait for the disk takes, and how long all have taken.
+    takes: Duration,
+    pub(super) taken: Duration,
 }
 
 impl Default for Tree {
     fn default() -> Tree {
-        let mut tree = Tree { inodes: Vec::new(), names: BTreeMap::new() };
+        let mut tree = Tree {
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            cold: BTreeSet::new(),
+            takes: Duration::ZERO,
+            taken: Duration::ZERO,
+        };
         tree.put(b"", Kind::Folder, 0);
         tree
     }
@@ -64,6 +78,7 @@ impl Tree {
             open_error: None,
             read_fault: None,
             piece: usize::MAX,
+            unread: false,
             open: Arc::new(()),
         };
         self.names.insert(path.to_vec(), self.inodes.len());
@@ -135,6 +150,28 @@ impl Tree {
         self.named(path).piece = most.max(1);
     }
 
+    /// Nothing of it is at hand any more, neither what is there (there may be nothing) nor its bytes, until somebody has waited for the
+    /// disk.
+    pub fn chill(&mut self, path: &str) {
+        self.cold.insert(path.as_bytes().to_vec());
+        if let Some(inode) = self.names.get(path.as_bytes()) {
+            self.inodes[*inode].unread = true;
+        }
+    }
+
+    /// To wait for what is not at hand takes so long from now on, by the calendar.
+    pub fn takes(&mut self, long: Duration) {
+        self.takes = long;
+    }
+
+    pub(super) fn is_cold(&self, path: RelPath<'_>) -> bool {
+        self.cold.contains(path.as_bytes())
+    }
+
+    pub(super) fn is_unread(&self, file: &FileHandle) -> bool {
+        inode_of(file).is_some_and(|inode| self.inodes[inode].unread)
+    }
+
     /// How many handles are open, over all files.
     pub fn handles(&self) -> usize {
         self.inodes.iter().map(|inode| Arc::strong_count(&inode.open) - 1).sum()
@@ -175,14 +212,17 @@ impl Tree {
         Stat { kind, len, modified_ns, changed_ns, inode: inode as u64 }
     }
 
-    pub(super) fn open(&self, path: RelPath<'_>, links: Links) -> Result<(FileHandle, Stat), OpenError> {
+    pub(super) fn open(&mut self, path: RelPath<'_>, links: Links) -> Result<(FileHandle, Stat), OpenError> {
         let stat = self.stat(path, links)?;
         let inode = stat.inode as usize;
         let file = SimFile { inode, _open: self.inodes[inode].open.clone() };
         Ok((FileHandle(FileKind::Sim(file)), stat))
     }
 
-    pub(super) fn stat(&self, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+    pub(super) fn stat(&mut self, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
+        if self.cold.remove(path.as_bytes()) {
+            self.taken += self.takes;
+        }
         let inode = self.find(path.as_bytes(), links)?;
         match self.inodes[inode].open_error {
             Some(error) => Err(error),
@@ -221,7 +261,10 @@ impl Tree {
         Ok(&bytes[from..end.min(from.saturating_add(node.piece))])
     }
 
-    pub(super) fn read(&self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
+    pub(super) fn read(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
+        if let Some(inode) = inode_of(file) {
+            self.inodes[inode].unread = false;
+        }
         match self.content(file, at) {
             Ok([]) => Io::Eof,
             Ok(bytes) => {
