@@ -24,6 +24,9 @@ const QUIET: Duration = Duration::from_secs(60);
 /// How long an answer to that is waited for, and how often it is asked before the connection has failed.
 const PROBE: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
+/// What was sent may go unanswered for as long. Nobody is asked anything while it is on its way, and the system would send it again for
+/// a quarter of an hour, in which one that has gone, and is spoken to, is not missed.
+const UNANSWERED: Duration = Duration::from_secs(QUIET.as_secs() + PROBES as u64 * PROBE.as_secs());
 
 /// A listening socket, TCP or Unix. Clones share one queue of connections.
 #[derive(Debug)]
@@ -137,6 +140,7 @@ fn set_options(socket: SockRef<'_>) {
     note("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(NOTSENT_LOWAT));
     let probes = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE).with_retries(PROBES);
     note("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes));
+    note("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(Some(UNANSWERED)));
 }
 
 /// On the loopback there is nothing to congest, but an algorithm that paces what it sends, such as BBR, arms a timer with each segment:

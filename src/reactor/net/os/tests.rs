@@ -74,6 +74,8 @@ fn an_accepted_connection_has_every_option_without_a_call_of_its_own() {
         sockopt::tcp_keepcnt(&stream).unwrap(),
     );
     assert_eq!(probes, (Duration::from_secs(60), Duration::from_secs(15), 4));
+    // One that is spoken to is missed as soon as one that is not.
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(probes.0 + probes.1 * probes.2));
     let congestion = socket.tcp_congestion().unwrap();
     assert_eq!(congestion.split(|b| *b == 0).next().unwrap(), b"reno", "it does not leave the machine");
     let flags = rustix::io::fcntl_getfd(&stream).unwrap();
