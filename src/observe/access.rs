@@ -51,7 +51,7 @@ pub struct Entry<'a> {
     pub target: &'a [u8],
     /// `HTTP/1.1`; empty if not known.
     pub protocol: &'a str,
-    /// Status of the answer; 0 if none was sent.
+    /// Status of the answer; 0 if none was sent, for which the common forms have 499.
     pub status: u16,
     /// Bytes of the request's body.
     pub bytes_in: u64,
@@ -278,6 +278,15 @@ mod tests {
              \"request_id\":null,\"close_reason\":null,\"route\":null,\"tls\":false,\"upstream\":null,\
              \"upstream_dur_s\":null,\"retries\":0}\n"
         );
+    }
+
+    #[test]
+    fn a_request_that_got_no_answer_has_a_status_that_log_readers_know() {
+        let gone = Entry { status: 0, bytes_out: 0, close_reason: Some(Reason::PeerClosedEarly), ..entry() };
+        let common = "192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b=c HTTP/1.1\" 499 0";
+        assert_eq!(line(Format::Common, &gone), format!("{common}\n"));
+        assert_eq!(line(Format::Combined, &gone), format!("{common} \"-\" \"curl/8\"\n"));
+        assert!(line(Format::Json, &gone).contains("\"status\":0,\"bytes_in\":0,"));
     }
 
     #[test]

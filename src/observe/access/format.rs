@@ -59,6 +59,9 @@ impl Stamp {
     }
 }
 
+/// Stands for the status where no answer was sent, as with nginx: readers of these forms drop a line whose status is none.
+const UNANSWERED: u64 = 499;
+
 /// `192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] "GET / HTTP/1.1" 200 1234`
 pub(super) fn common(out: &mut Vec<u8>, stamp: &mut Stamp, entry: &Entry<'_>) {
     stamp.tick(entry.unix_ms);
@@ -83,7 +86,7 @@ pub(super) fn common(out: &mut Vec<u8>, stamp: &mut Stamp, entry: &Entry<'_>) {
         None => escape_hex(out, entry.target, TARGET),
     }
     out.extend_from_slice(b"\" ");
-    three(out, entry.status.into());
+    three(out, if entry.status == 0 { UNANSWERED } else { entry.status.into() });
     out.push(b' ');
     decimal(out, entry.bytes_out);
 }
