@@ -11,6 +11,8 @@ pub(super) struct Kind {
     pub compressible: bool,
     /// It is a page, which names the versions of everything else: caches must ask each time.
     pub page: bool,
+    /// It lies there under the coding gzip, though its name tells what it is without that.
+    pub gzipped: bool,
 }
 
 /// Types that the table of `mime_guess` lacks or has otherwise than browsers want them.
@@ -50,7 +52,8 @@ pub(super) fn kind(path: &[u8]) -> Kind {
             | "image/x-icon"
     );
     let page = matches!(essence, "text/html" | "application/xhtml+xml");
-    Kind { essence, text, compressible: text || structured || known, page }
+    let gzipped = extension.eq_ignore_ascii_case("svgz");
+    Kind { essence, text, compressible: (text || structured || known) && !gzipped, page, gzipped }
 }
 
 #[cfg(test)]
@@ -68,6 +71,7 @@ mod tests {
             ("x.txt", "text/plain", true, true),
             ("x.json", "application/json", false, true),
             ("x.svg", "image/svg+xml", false, true),
+            ("x.svgz", "image/svg+xml", false, false),
             ("x.wasm", "application/wasm", false, true),
             ("x.png", "image/png", false, false),
             ("x.ico", "image/x-icon", false, true),

@@ -106,7 +106,7 @@ impl Representation {
         }
         let in_304 = fields.len();
         line(&mut fields, "X-Content-Type-Options", b"nosniff");
-        if let Some(coding) = coding.name() {
+        if let Some(coding) = coding.name().or_else(|| kind.gzipped.then_some("gzip")) {
             line(&mut fields, "Content-Encoding", coding.as_bytes());
         }
         line(&mut fields, "Accept-Ranges", b"bytes");

@@ -65,6 +65,7 @@ impl Table {
             ("page.html", b"<p>hello\n".repeat(300)),
             ("tiny.css", b"a{}".to_vec()),
             ("photo.png", vec![7; 3000]),
+            ("drawing.svgz", vec![7; 2000]),
             ("noise.txt", noise(2000)),
             ("big.txt", digits(100_000)),
             ("huge.txt", digits(300_000)),
