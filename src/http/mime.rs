@@ -16,14 +16,22 @@ pub(super) struct Kind {
 }
 
 /// Types that the table of `mime_guess` lacks or has otherwise than browsers want them.
-const OWN: [(&str, &str); 8] = [
+const OWN: [(&str, &str); 16] = [
     ("cjs", "text/javascript"),
     ("js", "text/javascript"),
+    ("m2ts", "video/mp2t"),
+    ("m3u8", "application/vnd.apple.mpegurl"),
     ("map", "application/json"),
     ("md", "text/markdown"),
     ("mjs", "text/javascript"),
+    ("mts", "video/mp2t"),
+    ("otf", "font/otf"),
+    ("rpm", "application/x-rpm"),
+    ("tgz", "application/gzip"),
+    ("ts", "video/mp2t"),
     ("wasm", "application/wasm"),
     ("webmanifest", "application/manifest+json"),
+    ("woff", "font/woff"),
     ("woff2", "font/woff2"),
 ];
 
@@ -78,6 +86,12 @@ mod tests {
             ("x.woff2", "font/woff2", false, false),
             ("x.pdf", "application/pdf", false, false),
             ("x.js.gz", "application/gzip", false, false),
+            ("x.tgz", "application/gzip", false, false),
+            ("x.rpm", "application/x-rpm", false, false),
+            ("x.otf", "font/otf", false, true),
+            ("x.woff", "font/woff", false, false),
+            ("x.m3u8", "application/vnd.apple.mpegurl", false, false),
+            ("x.ts", "video/mp2t", false, false),
             ("x.mp4", "video/mp4", false, false),
             ("x.webp", "image/webp", false, false),
             ("LICENSE", "application/octet-stream", false, false),
