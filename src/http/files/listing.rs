@@ -97,8 +97,9 @@ impl Listing {
         }
         for (name, folder, stat) in &self.entries {
             let slash: &[u8] = if *folder { b"/" } else { b"" };
-            // `./` so that no name is taken for something else than a name.
-            out.extend_from_slice(b"<tr><td><a href=\"./");
+            // Plain names, as all servers list them: some who read listings take `./name` for no name. A segment has no colon, so that it
+            // is no scheme.
+            out.extend_from_slice(b"<tr><td><a href=\"");
             escape::segment(out, name);
             out.extend_from_slice(slash);
             out.extend_from_slice(b"\">");

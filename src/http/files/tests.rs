@@ -535,6 +535,7 @@ fn a_listing_has_what_would_be_served_escaped_and_in_order() {
         ("d/b.txt", &digits(1536)),
         ("d/<script>\"&.txt", b""),
         ("d/sub/x", b""),
+        ("d/tel:1", b""),
         ("d/.hidden", b""),
         ("d/back\\slash", b""),
     ]);
@@ -544,12 +545,18 @@ fn a_listing_has_what_would_be_served_escaped_and_in_order() {
     let page = ask(&mut harness, &mut files, "/d/", "Accept: text/html");
     assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
     let text = page.text();
-    let order =
-        ["./sub/", "./%3Cscript%3E%22%26.txt", "&lt;script&gt;&quot;&amp;.txt<", "./b.txt", "1.5 KiB"];
+    let order = [
+        "=\"sub/\"",
+        "=\"%3Cscript%3E%22%26.txt\"",
+        "&lt;script&gt;&quot;&amp;.txt<",
+        "=\"b.txt\"",
+        "1.5 KiB",
+    ];
     let places: Vec<usize> = order.iter().map(|piece| text.find(piece).expect(piece)).collect();
     assert!(places.is_sorted() && text.contains("06 Nov 1994 08:49"));
     assert!(!text.contains("hidden") && !text.contains("pipe") && !text.contains("link"));
     assert!(!text.contains("slash"));
+    assert!(text.contains("=\"tel%3A1\">tel:1<"), "a name is no scheme: {text}");
     let json = ask(&mut harness, &mut files, "/d/", "Accept: application/json");
     assert_eq!(json.field("content-type"), Some("application/json"));
     assert_eq!(
@@ -557,12 +564,13 @@ fn a_listing_has_what_would_be_served_escaped_and_in_order() {
         "{\"path\":\"/d/\",\"complete\":true,\"entries\":[\n\
          {\"name\":\"sub\",\"kind\":\"folder\",\"modified\":0},\n\
          {\"name\":\"<script>\\\"&.txt\",\"kind\":\"file\",\"size\":0,\"modified\":784111777},\n\
-         {\"name\":\"b.txt\",\"kind\":\"file\",\"size\":1536,\"modified\":784111777}]}\n"
+         {\"name\":\"b.txt\",\"kind\":\"file\",\"size\":1536,\"modified\":784111777},\n\
+         {\"name\":\"tel:1\",\"kind\":\"file\",\"size\":0,\"modified\":784111777}]}\n"
     );
     let mut short = self::files(|options| (options.listing, options.listing_max) = (true, 2));
     assert!(get(&mut harness, &mut short, "/d/").text().contains("There is more"));
     let mut linked = self::files(|options| (options.listing, options.follow_symlinks) = (true, true));
-    assert!(get(&mut harness, &mut linked, "/d/").text().contains("./link"));
+    assert!(get(&mut harness, &mut linked, "/d/").text().contains("=\"link\""));
 }
 
 #[test]
@@ -571,7 +579,7 @@ fn a_listing_is_made_once_a_second_however_often_it_is_asked_for() {
     let mut files = files(|options| options.listing = true);
     let page = get(&mut harness, &mut files, "/d/");
     let (held, body) = (files.shelf.size().1, page.text().len());
-    assert!(held >= body && page.text().contains("./a.txt"));
+    assert!(held >= body && page.text().contains("=\"a.txt\""));
     harness.world.files.file("d/new.txt", b"n", MODIFIED);
     harness.wait(999);
     let again = get(&mut harness, &mut files, "/d/");
@@ -579,11 +587,11 @@ fn a_listing_is_made_once_a_second_however_often_it_is_asked_for() {
     assert_eq!(page.work, Work::Much);
     let json = ask(&mut harness, &mut files, "/d/", "Accept: application/json").text();
     assert!(json.contains("new.txt") && json.starts_with('{'), "the page is not taken for it");
-    assert!(get(&mut harness, &mut files, "/e/").text().contains("./b.txt"), "nor for another folder");
+    assert!(get(&mut harness, &mut files, "/e/").text().contains("=\"b.txt\""), "nor for another folder");
     harness.wait(1);
-    assert!(get(&mut harness, &mut files, "/d/").text().contains("./new.txt"));
+    assert!(get(&mut harness, &mut files, "/d/").text().contains("=\"new.txt\""));
     let mut none = self::files(|options| (options.listing, options.cache_bytes) = (true, 0));
-    assert!(get(&mut harness, &mut none, "/d/").text().contains("./new.txt"));
+    assert!(get(&mut harness, &mut none, "/d/").text().contains("=\"new.txt\""));
     assert_eq!(none.shelf.size(), (0, 0, 0));
 }
 
@@ -702,7 +710,10 @@ fn a_listing_of_just_the_most_is_whole_and_only_below_the_root_there_is_a_way_up
     let mut harness = harness(&[("a.txt", b"a"), ("d/b.txt", b"b")]);
     let mut files = files(|options| (options.listing, options.listing_max) = (true, 2));
     let [root, below] = ["/", "/d/"].map(|path| get(&mut harness, &mut files, path).text());
-    assert!(root.contains("./a.txt") && root.contains("./d/") && !root.contains("There is more"), "{root}");
+    assert!(
+        root.contains("=\"a.txt\"") && root.contains("=\"d/\"") && !root.contains("There is more"),
+        "{root}"
+    );
     assert_eq!((root.contains("\"../\""), below.contains("\"../\"")), (false, true));
 }
 
