@@ -12,6 +12,7 @@ use super::mutant::{self, Mutant};
 use super::net::{Accept, Net, Peer, Ready};
 use super::outcome::{CloseHow, PortReason};
 use super::port::{Flags, Phase, Port, Settings};
+use super::tls::Tls;
 use super::token::{ListenerId, Millis, Token};
 use super::turn::Reactor;
 use std::io;
@@ -185,9 +186,9 @@ impl<A: App, N: Net> Reactor<A, N> {
     fn admit(&mut self, listener: ListenerId, mut stream: N::Stream, peer: Peer) {
         self.core.counters.accepted += 1;
         let mut cx = AppCx { core: &mut self.core, host: &mut self.net, sessions: &self.sessions };
-        let (session, side) = match self.app.admit(listener, &peer, &mut cx) {
+        let (session, tls) = match self.app.admit(listener, &peer, &mut cx) {
             Admit::Serve(session) => (session, None),
-            Admit::ServeTls(session, side) => (session, Some(side)),
+            Admit::ServeTls(session, side) => (session, Some(Tls::new(side))),
             Admit::Refuse(how) => {
                 self.core.counters.refused += 1;
                 self.net.close(stream, how);
@@ -200,9 +201,9 @@ impl<A: App, N: Net> Reactor<A, N> {
         let token = self.core.ports.insert(port);
         let watched = self.net.watch(&mut stream, token);
         self.place(token, Some(session), Some(stream));
-        match (watched, side) {
+        match (watched, tls) {
             (Ok(()), None) => self.event(token, Event::Open),
-            (Ok(()), Some(side)) => self.begin_tls(token, side),
+            (Ok(()), Some(tls)) => self.begin_tls(token, tls),
             (Err(error), _) => {
                 log::warn!("{peer}: cannot be watched: {error}");
                 self.close_now(token, PortReason::Unwatchable.into(), CloseHow::Reset);

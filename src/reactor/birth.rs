@@ -61,8 +61,8 @@ impl<A: App, N: Net> Reactor<A, N> {
                     self.begin_connect(token, &to);
                 }
                 Birth::Attach(token, to) => self.begin_connect(token, &to),
-                Birth::StartTls(token, side) => {
-                    self.begin_tls(token, side);
+                Birth::StartTls(token, tls) => {
+                    self.begin_tls(token, tls);
                     self.rearm(token);
                 }
             }

@@ -14,7 +14,7 @@ use super::outbox::{Cork, Outbox, Part};
 use super::outcome::{CloseHow, Failure, Fault, PortReason};
 use super::port::{Flags, Phase, Port, Settings};
 use super::table::Table;
-use super::tls::TlsSide;
+use super::tls::{Tls, TlsSide};
 use super::token::{ListenerId, Millis, Token};
 use super::wheel::Wheel;
 use std::collections::VecDeque;
@@ -212,7 +212,7 @@ pub(super) enum Birth<A: App> {
     Spawn(Token, A::Session),
     Connect(Token, A::Session, Target),
     Attach(Token, Target),
-    StartTls(Token, TlsSide),
+    StartTls(Token, Result<Box<Tls>, Fault>),
 }
 
 /// The part of a reactor that does not depend on which world it runs in.

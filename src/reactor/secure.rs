@@ -30,7 +30,7 @@ impl<A: App> Cx<'_, A> {
         if port.phase == Phase::Open && port.tls.is_none() {
             port.flags.set(Flags::STARTING, true);
             port.flags.set(Flags::PAUSED, false);
-            self.core.births.push(Birth::StartTls(self.me, side));
+            self.core.births.push(Birth::StartTls(self.me, Tls::new(side)));
         }
     }
 
@@ -42,7 +42,7 @@ impl<A: App> Cx<'_, A> {
 
 impl<A: App, N: Net> Reactor<A, N> {
     /// Makes an open port speak TLS. Whoever calls it arms its timer.
-    pub(super) fn begin_tls(&mut self, token: Token, side: TlsSide) {
+    pub(super) fn begin_tls(&mut self, token: Token, tls: Result<Box<Tls>, Fault>) {
         let deadline = self.core.now.after(self.core.settings.handshake_timeout);
         let Some(port) = self.core.ports.get_mut(token) else { return };
         port.flags.set(Flags::STARTING, false);
@@ -55,8 +55,11 @@ impl<A: App, N: Net> Reactor<A, N> {
         if let Some(outbox) = &mut port.outbox {
             outbox.seal_as_it_is();
         }
-        match Tls::new(side, deadline) {
-            Ok(tls) => port.tls = Some(Box::new(tls)),
+        match tls {
+            Ok(mut tls) => {
+                tls.deadline = deadline;
+                port.tls = Some(tls);
+            }
             Err(fault) => return self.handshake_failed(token, fault),
         }
         // What is there already, and, for a client, the first flight.

@@ -125,23 +125,26 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Ready to begin. Fails where the rules cannot be played by.
-    pub(super) fn new(side: TlsSide, deadline: Millis) -> Result<Tls, Fault> {
-        let fragment = match &side {
-            TlsSide::Server(config) => config.max_fragment_size,
-            TlsSide::Client { config, .. } => config.max_fragment_size,
-        };
-        // rustls counts the header, and refuses less than 32 bytes.
-        let fragment = fragment.map_or(RECORD, |size| size.saturating_sub(HEADER).clamp(1, RECORD));
-        let conn = match side {
-            TlsSide::Server(config) => UnbufferedServerConnection::new(config).map(Conn::Server),
+    /// Ready to begin, with no deadline yet. Fails where the rules cannot be played by.
+    ///
+    /// Called where the side is named, and not where it begins: a program that names one side is linked without the other.
+    #[inline]
+    pub(super) fn new(side: TlsSide) -> Result<Box<Tls>, Fault> {
+        let (conn, fragment) = match side {
+            TlsSide::Server(config) => {
+                let fragment = config.max_fragment_size;
+                (UnbufferedServerConnection::new(config).map(Conn::Server), fragment)
+            }
             TlsSide::Client { config, name } => {
-                UnbufferedClientConnection::new(config, name).map(Conn::Client)
+                let fragment = config.max_fragment_size;
+                (UnbufferedClientConnection::new(config, name).map(Conn::Client), fragment)
             }
         };
         let conn = conn.map_err(|error| Fault::Tls(errors::of(&error)))?;
-        let state = State::Handshaking;
-        Ok(Tls { conn, state, fresh: true, incoming: None, fragment, due: None, deadline })
+        // rustls counts the header, and refuses less than 32 bytes.
+        let fragment = fragment.map_or(RECORD, |size| size.saturating_sub(HEADER).clamp(1, RECORD));
+        let (state, deadline) = (State::Handshaking, Millis::NEVER);
+        Ok(Box::new(Tls { conn, state, fresh: true, incoming: None, fragment, due: None, deadline }))
     }
 
     /// Most plaintext that is sealed ahead of the socket: a chunk, or what in small records still fits the largest buffer.

@@ -31,7 +31,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(side: TlsSide, _: Millis) -> Result<Tls, Fault> {
+    pub(super) fn new(side: TlsSide) -> Result<Box<Tls>, Fault> {
         match side {}
     }
 
