@@ -157,7 +157,7 @@ fn build_catch_all() -> crate::server::settings::PathPattern {
 
 fn finish(mut b: Building<'_>) -> Result<Loaded, Errors> {
     if !b.errors.is_empty() {
-        b.errors.sort_by_key(|error| match &error.place {
+        b.errors.sort_by_cached_key(|error| match &error.place {
             Origin::WholeFile(_) => (0, 0, 0),
             Origin::File { line, column, .. } => (1, *line, *column),
             Origin::Default => (2, 0, 0),

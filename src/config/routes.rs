@@ -128,12 +128,11 @@ pub(super) fn all_keys() -> impl Iterator<Item = &'static str> {
 
 /// The one action of a route; none and several are noted.
 fn which(b: &mut Building<'_>, section: &Section<'_>) -> Option<&'static str> {
-    let mut found: Vec<(usize, &'static str)> =
+    let found: Vec<(usize, &'static str)> =
         ACTIONS.iter().filter_map(|(name, _)| Some((section.at(name)?, *name))).collect();
-    found.sort_unstable();
-    match found[..] {
-        [(_, one)] => Some(one),
-        [] => {
+    match found.iter().min() {
+        Some(&(_, one)) if found.len() == 1 => Some(one),
+        None => {
             let actions = ACTIONS.map(|(name, _)| name);
             let misspelt = section.keys().iter().any(|(key, _)| {
                 !all_keys().any(|known| known == *key)
@@ -145,8 +144,8 @@ fn which(b: &mut Building<'_>, section: &Section<'_>) -> Option<&'static str> {
             }
             None
         }
-        [(_, first), ref more @ ..] => {
-            for (at, name) in more {
+        Some(&(_, first)) => {
+            for (at, name) in found.iter().filter(|(_, name)| *name != first) {
                 let what = format!("a route has one action, and this one already has {first}");
                 b.wrong(b.place(*at), section.key(name), Reason::Conflict(what));
             }

@@ -59,7 +59,7 @@ pub fn summary(rows: impl Iterator<Item = Row>, totals: &Totals) -> String {
         oldest.offer(row.age_ms.unwrap_or(0), row);
         largest.offer(row.backlog as u64, row);
     }
-    states.sort_by_key(|(state, n)| (std::cmp::Reverse(*n), *state));
+    states.sort_unstable_by_key(|(state, n)| (std::cmp::Reverse(*n), *state));
     let t = totals;
     let draining = if t.draining { ", draining" } else { "" };
     let mut out = format!(

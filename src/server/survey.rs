@@ -37,7 +37,7 @@ impl Survey {
                 Err(RecvTimeoutError::Timeout) => all.silent += 1,
             }
         }
-        all.summaries.sort();
+        all.summaries.sort_unstable();
         all
     }
 }
