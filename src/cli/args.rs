@@ -68,22 +68,19 @@ pub(super) struct Options {
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address to listen on [default: 0.0.0.0]
-    #[arg(long, global = true, value_name = "ADDRESS", value_parser = |text: &str| legal("server.host", text))]
+    #[arg(long, global = true, value_name = "ADDRESS", value_parser = legal("server.host"))]
     pub host: Option<String>,
     /// Port to listen on; 0 is any free one [default: 8080]
-    #[arg(short, long, global = true, value_name = "PORT", value_parser = |text: &str| legal("server.port", text))]
+    #[arg(short, long, global = true, value_name = "PORT", value_parser = legal("server.port"))]
     pub port: Option<String>,
     /// Least serious message to log: error, warn, info, debug, trace, off [default: info]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = |text: &str| legal("log.level", text))]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = legal("log.level"))]
     pub log_level: Option<String>,
     /// Threads that serve; 0 is one per core [default: 0]
-    #[arg(long, global = true, value_name = "COUNT", value_parser = |text: &str| legal("server.workers", text))]
+    #[arg(long, global = true, value_name = "COUNT", value_parser = legal("server.workers"))]
     pub workers: Option<String>,
     /// Connections at one time [default: 10000]
-    #[arg(
-        long, global = true, value_name = "COUNT",
-        value_parser = |text: &str| legal("server.max_connections", text),
-    )]
+    #[arg(long, global = true, value_name = "COUNT", value_parser = legal("server.max_connections"))]
     pub max_connections: Option<String>,
 }
 
@@ -102,8 +99,8 @@ impl Options {
 }
 
 /// Lets through what the setting understands, so that a wrong flag is a mistake of usage.
-fn legal(key: &str, text: &str) -> Result<String, String> {
-    match setting(key).map(|setting| setting.kind.read_text(text, Bare::Refused)) {
+fn legal(key: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |text| match setting(key).map(|setting| setting.kind.read_text(text, Bare::Refused)) {
         Some(Err(reason)) => Err(reason.to_string()),
         _ => Ok(text.to_owned()),
     }

@@ -76,11 +76,13 @@ impl<'a> Building<'a> {
     }
 
     /// Notes a mistake.
+    #[cold]
     pub fn wrong(&mut self, place: Origin, key: impl Into<String>, reason: Reason) {
         self.errors.push(Error { place, key: key.into(), reason });
     }
 
     /// Notes something that works but is probably not meant.
+    #[cold]
     pub fn warn(&mut self, place: Origin, key: impl Into<String>, what: String) {
         self.warnings.push(Error { place, key: key.into(), reason: Reason::Conflict(what) });
     }
@@ -318,11 +320,15 @@ fn read_text<T>(
     value: &Spanned<DeValue<'_>>,
     read: impl FnOnce(&str) -> Result<T, Reason>,
 ) -> Option<T> {
-    let result = match value.get_ref() {
-        DeValue::String(text) => read(text),
-        other => Err(Reason::WrongType { expected: "a string".to_owned(), found: type_name(other) }),
-    };
+    let result = string(value.get_ref()).and_then(read);
     result.map_err(|reason| building.wrong(building.place(value.span().start), key, reason)).ok()
+}
+
+fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Reason> {
+    match value {
+        DeValue::String(text) => Ok(text),
+        other => Err(Reason::WrongType { expected: "a string".to_owned(), found: type_name(other) }),
+    }
 }
 
 /// A whole number in a range out of a TOML value, where no section is at hand.

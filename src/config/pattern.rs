@@ -14,7 +14,9 @@ use crate::server::settings::{
 /// Longest path of a Unix socket in bytes, without the ending zero.
 const UNIX_PATH_MAX: usize = 107;
 
-fn bad(found: &str, expected: &str) -> Reason {
+/// A value that means nothing, and what should stand there.
+#[cold]
+pub(super) fn bad(found: &str, expected: &str) -> Reason {
     Reason::BadValue { found: shown(found), expected: expected.to_owned() }
 }
 

@@ -67,21 +67,21 @@ fn items<T>(
     origins: &[ItemOrigins],
     pairs: fn(&T) -> Vec<Pair>,
 ) -> fmt::Result {
-    for (item, origins) in items.iter().zip(origins) {
-        let pairs = pairs(item);
-        if pairs.is_empty() {
-            writeln!(f, "\n# the built-in welcome site at /*, because there is no route and no DIR")?;
-            continue;
-        }
-        let heading = format!("[[{name}]]");
-        writeln!(f, "\n{heading:ORIGIN_COLUMN$} # {}", comment(&origins.at))?;
-        for (key, text) in pairs {
-            let origin = match (&origins.at, origins.of(key)) {
-                (Origin::Flag(flag), Origin::Default) if key == "files" => Origin::Flag(flag),
-                (_, origin) => origin,
-            };
-            line(f, key, &text, &origin)?;
-        }
+    items.iter().zip(origins).try_for_each(|(item, origins)| table(f, name, pairs(item), origins))
+}
+
+fn table(f: &mut fmt::Formatter<'_>, name: &str, pairs: Vec<Pair>, origins: &ItemOrigins) -> fmt::Result {
+    if pairs.is_empty() {
+        return writeln!(f, "\n# the built-in welcome site at /*, because there is no route and no DIR");
+    }
+    let heading = format!("[[{name}]]");
+    writeln!(f, "\n{heading:ORIGIN_COLUMN$} # {}", comment(&origins.at))?;
+    for (key, text) in pairs {
+        let origin = match (&origins.at, origins.of(key)) {
+            (Origin::Flag(flag), Origin::Default) if key == "files" => Origin::Flag(flag),
+            (_, origin) => origin,
+        };
+        line(f, key, &text, &origin)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::build::{Building, Section, bare, whole};
 use super::error::{Reason, shown};
-use super::pattern;
+use super::pattern::{self, bad};
 use super::schema::{BODY, WAIT, WAIT_OR_NONE, Words};
 use super::suggest::nearest;
 use super::value::{Kind, Value, type_name};
@@ -401,8 +401,4 @@ fn proxy(b: &mut Building<'_>, section: &mut Section<'_>) -> Option<Proxy> {
     let place = section.place_of(b, "proxy");
     b.check_built(&place, "route.proxy", &section.key("proxy"), "", true);
     upstream.map(|upstream| Proxy { upstream })
-}
-
-fn bad(found: &str, expected: &str) -> Reason {
-    Reason::BadValue { found: shown(found), expected: expected.to_owned() }
 }

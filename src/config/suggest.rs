@@ -5,13 +5,17 @@
 ///
 /// Words over 64 bytes are not looked at: the work is bounded by 64 x 64 a candidate.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_of(word, &mut candidates.into_iter())
+}
+
+/// Built once for all who ask: nobody asks often.
+fn nearest_of<'a>(word: &str, candidates: &mut dyn Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }
     let word = word.to_ascii_lowercase().replace('-', "_");
     let most = (word.len() / 3).clamp(1, 3);
     candidates
-        .into_iter()
         .filter(|candidate| candidate.len() <= 64)
         .map(|candidate| (distance(word.as_bytes(), candidate.replace('-', "_").as_bytes()), candidate))
         .filter(|(edits, _)| *edits <= most)

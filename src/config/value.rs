@@ -102,6 +102,7 @@ impl Kind {
         }
     }
 
+    #[cold]
     fn bad(self, text: &str) -> Reason {
         Reason::BadValue { found: shown(text), expected: self.expected() }
     }
