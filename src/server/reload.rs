@@ -10,11 +10,11 @@ use super::attend::{Place, Spot, places};
 use super::bind::{address, bind, said_by};
 use super::build::{self, Protocols};
 use super::run::{Certificates, RunError, Server, not_yet};
-use super::settings::{Address, Config, Listener, Route};
+use super::settings::{Address, Config, HostPattern, Listener, PathPattern, Route};
 use super::tls::{self, Loaded, Store, TlsError};
 use crate::http::Pages;
 use crate::reactor::net::os::{OsListener, Stopwatch, calendar};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError, mpsc};
@@ -228,9 +228,13 @@ macro_rules! fields {
     ($out:expr, $old:ident, $new:ident: $($section:ident.$field:ident)+) => {$(
         if $old.$section.$field != $new.$section.$field {
             let name = concat!(stringify!($section), ".", stringify!($field));
-            $out.push(format!("{name}: {:?} -> {:?}", $old.$section.$field, $new.$section.$field));
+            changed(&mut $out, name, &$old.$section.$field, &$new.$section.$field);
         }
     )+};
+}
+
+fn changed(out: &mut Vec<String>, name: &str, old: &dyn fmt::Debug, new: &dyn fmt::Debug) {
+    out.push(format!("{name}: {old:?} -> {new:?}"));
 }
 
 /// What is different.
@@ -261,8 +265,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
 
 fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
     let (old, new) = (places(old), places(new));
-    let before: HashMap<&Place, &Listener> = old.iter().map(|(place, one)| (place, *one)).collect();
-    let after: HashSet<&Place> = new.iter().map(|(place, _)| place).collect();
+    let (before, after) = (by_place(&old), by_place(&new));
     for (place, one) in &new {
         match before.get(place) {
             None => out.live.push(format!("listener {}: added", one.address)),
@@ -276,7 +279,7 @@ fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
             Some(_) => {}
         }
     }
-    for (_, one) in old.iter().filter(|(place, _)| !after.contains(place)) {
+    for (_, one) in old.iter().filter(|(place, _)| !after.contains_key(place)) {
         out.live.push(format!("listener {}: removed", one.address));
         for (_, other) in new.iter().filter(|(_, other)| one.address.overlaps(&other.address)) {
             out.frozen.push(format!(
@@ -287,10 +290,13 @@ fn listeners(out: &mut Difference, old: &[Listener], new: &[Listener]) {
     }
 }
 
+fn by_place<'a>(all: &'a [(Place, &'a Listener)]) -> HashMap<&'a Place, &'a Listener> {
+    all.iter().map(|(place, one)| (place, *one)).collect()
+}
+
 /// Routes are the same where host, path and methods are.
 fn routes(out: &mut Vec<String>, old: &[Route], new: &[Route]) {
-    let key = |route: &Route| (route.host.clone(), route.path.clone(), route.methods.clone());
-    let before: HashMap<_, &Route> = old.iter().map(|route| (key(route), route)).collect();
+    let (before, after) = (by_key(old), by_key(new));
     for one in new {
         match before.get(&key(one)) {
             None => out.push(format!("route {}: added", build::pattern(&one.path))),
@@ -298,16 +304,25 @@ fn routes(out: &mut Vec<String>, old: &[Route], new: &[Route]) {
             Some(_) => {}
         }
     }
-    let after: HashSet<_> = new.iter().map(key).collect();
-    for was in old.iter().filter(|was| !after.contains(&key(was))) {
+    for was in old.iter().filter(|was| !after.contains_key(&key(was))) {
         out.push(format!("route {}: removed", build::pattern(&was.path)));
     }
+}
+
+type Key<'a> = (&'a HostPattern, &'a PathPattern, &'a [Box<str>]);
+
+fn key(route: &Route) -> Key<'_> {
+    (&route.host, &route.path, &route.methods)
+}
+
+fn by_key(all: &[Route]) -> HashMap<Key<'_>, &Route> {
+    all.iter().map(|route| (key(route), route)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::settings::{Action, PathPart, PathPattern, Respond};
+    use crate::server::settings::{Action, PathPart, Respond};
 
     /// A route at `/number` that answers with this.
     fn route(number: usize, body: &str) -> Route {
