@@ -81,11 +81,6 @@ pub struct TlsInfo<'a> {
     pub resumed: bool,
 }
 
-enum Conn {
-    Server(UnbufferedServerConnection),
-    Client(UnbufferedClientConnection),
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Handshaking,
@@ -105,7 +100,7 @@ pub(super) enum Due {
 
 /// The TLS side of a port.
 pub struct Tls {
-    conn: Conn,
+    conn: Box<dyn Side>,
     state: State,
     /// Nothing has come yet: the first byte tells whether it is TLS at all.
     fresh: bool,
@@ -130,14 +125,14 @@ impl Tls {
     /// Called where the side is named, and not where it begins: a program that names one side is linked without the other.
     #[inline]
     pub(super) fn new(side: TlsSide) -> Result<Box<Tls>, Fault> {
-        let (conn, fragment) = match side {
+        let (conn, fragment): (Result<Box<dyn Side>, _>, _) = match side {
             TlsSide::Server(config) => {
                 let fragment = config.max_fragment_size;
-                (UnbufferedServerConnection::new(config).map(Conn::Server), fragment)
+                (UnbufferedServerConnection::new(config).map(|conn| Box::new(conn) as _), fragment)
             }
             TlsSide::Client { config, name } => {
                 let fragment = config.max_fragment_size;
-                (UnbufferedClientConnection::new(config, name).map(Conn::Client), fragment)
+                (UnbufferedClientConnection::new(config, name).map(|conn| Box::new(conn) as _), fragment)
             }
         };
         let conn = conn.map_err(|error| Fault::Tls(errors::of(&error)))?;
@@ -199,10 +194,7 @@ impl Tls {
 
     /// What was agreed; none before that.
     pub(super) fn info(&self) -> Option<TlsInfo<'_>> {
-        let common: &CommonState = match &self.conn {
-            Conn::Server(conn) => conn,
-            Conn::Client(conn) => conn,
-        };
+        let common = self.conn.common();
         if common.is_handshaking() {
             return None;
         }
@@ -229,17 +221,10 @@ impl Tls {
         if self.fresh && !is_tls {
             opening.due = Some(Due::Fault(TlsFault::NotTls));
         } else {
-            match &mut self.conn {
-                Conn::Server(conn) => opening.run(conn, data, out),
-                Conn::Client(conn) => opening.run(conn, data, out),
-            }
+            self.conn.open(&mut opening, data, out);
         }
         self.fresh &= data.len() == RECORD;
-        let common: &CommonState = match &self.conn {
-            Conn::Server(conn) => conn,
-            Conn::Client(conn) => conn,
-        };
-        if self.state == State::Handshaking && !common.is_handshaking() {
+        if self.state == State::Handshaking && !self.conn.common().is_handshaking() {
             (self.state, self.deadline) = (State::Up, Millis::NEVER);
         }
         let rest = &data[opening.at..];
@@ -277,11 +262,7 @@ impl Tls {
         let records = what.len().div_ceil(self.fragment);
         let mut buffer = pool.take(what.len() + records * PER_RECORD + BESIDES);
         let incoming = self.incoming.as_mut().map_or(&mut [][..], Buffer::bytes_mut);
-        let written = match &mut self.conn {
-            Conn::Server(conn) => write(conn, incoming, what, &mut buffer),
-            Conn::Client(conn) => write(conn, incoming, what, &mut buffer),
-        };
-        if !written || buffer.is_empty() {
+        if !self.conn.write(incoming, what, &mut buffer) || buffer.is_empty() {
             pool.give(buffer);
             return None;
         }
@@ -305,7 +286,28 @@ impl What<'_> {
     }
 }
 
-/// Either connection, with its kind of data.
+/// Either connection.
+trait Side: Send + Sync {
+    fn open(&mut self, opening: &mut Opening, data: &mut [u8], out: &mut Vec<u8>);
+    fn write(&mut self, incoming: &mut [u8], what: What<'_>, to: &mut Buffer) -> bool;
+    fn common(&self) -> &CommonState;
+}
+
+impl<C: Records + Send + Sync> Side for C {
+    fn open(&mut self, opening: &mut Opening, data: &mut [u8], out: &mut Vec<u8>) {
+        opening.run(self, data, out);
+    }
+
+    fn write(&mut self, incoming: &mut [u8], what: What<'_>, to: &mut Buffer) -> bool {
+        write(self, incoming, what, to)
+    }
+
+    fn common(&self) -> &CommonState {
+        Records::common(self)
+    }
+}
+
+/// The same, with its kind of data.
 trait Records {
     type Data;
     fn process<'c, 'i>(&'c mut self, data: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
