@@ -12,6 +12,7 @@
 mod alarm;
 mod files;
 mod listener;
+mod names;
 mod walk;
 
 use super::{Accept, FileHandle, FileKind, Net, Peer, Ready, Target, Waker};
@@ -24,6 +25,7 @@ pub use files::{OsHost, OsRoot};
 pub use listener::OsListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
+use names::Names;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
@@ -48,14 +50,13 @@ const ALARM: mio::Token = mio::Token(usize::MAX - 1);
 /// Waits up to this long have a timeout of their own; longer ones are left to the alarm.
 const SHORT: Duration = Duration::from_millis(10);
 
-const _: () = assert!(usize::BITS == 64, "epoll carries a token's 64 bits in mio's usize");
-
 /// Sockets, files, clocks and randomness of the operating system. One per reactor.
 pub struct OsNet {
     poll: Poll,
     events: Events,
     waker: Arc<mio::Waker>,
     alarm: Alarm,
+    names: Names,
     start: Instant,
     now: Millis,
 }
@@ -95,11 +96,12 @@ impl OsNet {
         let start = Instant::now();
         let alarm = Alarm::new()?;
         poll.registry().register(&mut SourceFd(&alarm.fd.as_raw_fd()), ALARM, Interest::READABLE)?;
-        Ok(OsNet { poll, events, waker, alarm, start, now: Millis(0) })
+        Ok(OsNet { poll, events, waker, alarm, names: Names::default(), start, now: Millis(0) })
     }
 
-    fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), to_mio(token), interest)
+    fn register(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        let given = self.names.give(token);
+        self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), given, interest)
     }
 }
 
@@ -164,7 +166,7 @@ impl Net for OsNet {
                 match event.token() {
                     WAKER => {}
                     ALARM => self.alarm.fired(),
-                    token => out.push((Token::from_bits(token.0 as u64), ready(event))),
+                    given => out.push((self.names.back(given), ready(event))),
                 }
             }
             // A loop around us may see edges only: leave none behind.
@@ -238,7 +240,8 @@ impl Net for OsNet {
     fn watch_writes(&mut self, stream: &mut OsStream, token: Token) -> io::Result<()> {
         // Registering anew arms the edge anew: a socket that became writable meanwhile is reported.
         let interest = COMES | Interest::WRITABLE;
-        self.poll.registry().reregister(&mut SourceFd(&stream.0.as_raw_fd()), to_mio(token), interest)
+        let given = self.names.give(token);
+        self.poll.registry().reregister(&mut SourceFd(&stream.0.as_raw_fd()), given, interest)
     }
 
     // Part of the pump's loop: see there.
@@ -316,10 +319,6 @@ fn send_several(stream: &OsStream, bufs: &[IoSlice<'_>], flags: SendFlags) -> ru
 /// The one place where the calendar is read.
 pub fn calendar() -> SystemTime {
     SystemTime::now()
-}
-
-fn to_mio(token: Token) -> mio::Token {
-    mio::Token(token.to_bits() as usize)
 }
 
 /// What an event tells. After a fault everything is worth a try: the operation will fetch the fault.

@@ -270,10 +270,10 @@ fn limits_are_checked_on_the_announced_length_before_any_payload() {
 
 #[test]
 fn a_buffer_grows_with_what_came_not_with_what_was_announced() {
-    let limits = Limits { frame: 1 << 40, message: 1 << 40, ratio: u32::MAX };
+    let limits = Limits { frame: u64::MAX, message: usize::MAX, ratio: u32::MAX };
     let (mut assembler, mut desk) = (Assembler::new(Role::Server, None), Desk::new());
     let mut wire = Vec::new();
-    frame::emit(&Header::binary(1 << 39).masked(MASK), &mut wire);
+    frame::emit(&Header::binary(usize::MAX / 2).masked(MASK), &mut wire);
     assert_eq!(assembler.next(&mut wire, &mut desk, &limits), Ok((14, None)));
     assert!(assembler.in_message());
     assert_eq!(assembler.held(), 0);
