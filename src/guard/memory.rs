@@ -1,8 +1,8 @@
 //! The memory budget: how much may be held for connections, and how near we are to it.
 //!
-//! The limit is the configured one (but at most half of what the control group or `ulimit -v` allows: the other half is for the
-//! program itself, and for what an allocator cannot use between two pieces), or, without one, a quarter of what the machine has or
-//! those allow, whichever is less. Workers report what connections hold; [`Budget::pressure`] then says what is to be done:
+//! The limit is the configured one (but at most half of what the control group, `ulimit -v` or a pointer of 32 bits allows: the other
+//! half is for the program itself, and for what an allocator cannot use between two pieces), or, without one, a quarter of what the
+//! machine has or those allow, whichever is less. Workers report what connections hold; [`Budget::pressure`] then says what is to be done:
 //!
 //! | pressure | when | what the server does |
 //! |---|---|---|
@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const UNKNOWN: u64 = 256 << 20;
 /// The least budget that is of use, in bytes: with less, nothing would be served.
 pub const LEAST: u64 = 1 << 20;
+/// Half of what a pointer reaches, in bytes: with 32 bits that is not as far as the memory of some machines.
+const HALF: u64 = usize::MAX as u64 / 2 + 1;
 /// [`Pressure::Near`] begins at so many percent of the limit.
 const NEAR_PERCENT: u64 = 80;
 
@@ -147,10 +149,10 @@ impl Drop for Share {
 pub fn resolve(setting: u64, read: impl Fn(&str) -> Option<String>) -> u64 {
     let allowed = allowed(&read);
     if setting > 0 {
-        return allowed.map_or(setting, |bytes| setting.min((bytes / 2).max(LEAST)));
+        return allowed.map_or(setting, |bytes| setting.min((bytes / 2).max(LEAST))).min(HALF);
     }
     let total = read("/proc/meminfo").and_then(|text| meminfo(&text));
-    total.into_iter().chain(allowed).min().map_or(UNKNOWN, |bytes| bytes / 4).max(LEAST)
+    total.into_iter().chain(allowed).min().map_or(UNKNOWN, |bytes| (bytes / 4).min(HALF / 2)).max(LEAST)
 }
 
 /// Bytes that this process may have by the control groups it is in and by its own limits, as far as can be found out.
@@ -219,9 +221,16 @@ mod tests {
         assert_eq!(resolve(1 << 30, &limited), 32 << 20);
         assert_eq!(
             resolve(8 * GIB, world(&[("/proc/meminfo", MEMINFO)])),
-            8 * GIB,
+            (8 * GIB).min(HALF),
             "the machine may have swap"
         );
+    }
+
+    #[test]
+    fn no_more_is_counted_on_than_a_pointer_reaches() {
+        let large = world(&[("/proc/meminfo", "MemTotal:       67108864 kB\n")]);
+        assert_eq!(resolve(0, &large), (16 * GIB).min(HALF / 2));
+        assert_eq!(resolve(12 * GIB, &large), (12 * GIB).min(HALF));
     }
 
     #[test]
