@@ -54,12 +54,23 @@
 //! | `tls` | TLS as a filter of the reactor | rustls with ring |
 //! | `server` | all of it, configuration, metrics | toml, ipnet, prometheus-client |
 //! | `cli` (default) | the binary | clap, clap_complete, simplelog, ctrlc, signal-hook, sd-notify, listenfd |
+//!
+//! # Systems
+//!
+//! Linux, on machines of 64 or 32 bits. On other systems there are [`wire`] and the reactor with the simulator, on those of Unix's kind
+//! the machines of `http`, `ws` and `tcp`, too; never `OsNet`, nor what is built on it: `http::Server`, `server` and `cli`.
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "server", not(target_os = "linux")))]
+compile_error!(
+    "the server runs on Linux only; elsewhere there are the parsers, the protocol machines and the simulator: say \
+     `--no-default-features`, and of the features no more than `http`, `ws` and `tcp`"
+);
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
 pub mod cli;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", target_os = "linux"))]
 pub mod config;
 #[cfg(any(feature = "http", feature = "ws", feature = "tcp"))]
 pub mod guard;
@@ -68,7 +79,7 @@ pub mod http;
 #[cfg(any(feature = "http", feature = "ws", feature = "tcp"))]
 pub mod observe;
 pub mod reactor;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", target_os = "linux"))]
 pub mod server;
 #[cfg(feature = "tcp")]
 pub mod tcp;

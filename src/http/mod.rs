@@ -22,6 +22,7 @@ mod request;
 mod respond;
 pub mod router;
 mod serve;
+#[cfg(target_os = "linux")]
 pub mod server;
 mod site;
 
@@ -36,5 +37,6 @@ pub use reply::{
 };
 pub use request::{MAX_PARAMS, Params, Request};
 pub use respond::Respond;
+#[cfg(target_os = "linux")]
 pub use server::Server;
 pub use site::{Exchanged, Options, RouteId, Service, Site};

@@ -63,6 +63,7 @@ pub use context::{
 };
 pub use handle::Handle;
 pub use input::Input;
+#[cfg(target_os = "linux")]
 pub use net::os::{OsListener, OsNet};
 pub use net::{
     DirEntry, FileHandle, FileType, Host, Links, Net, OpenError, Peer, RelPath, Root, Stat, Target,

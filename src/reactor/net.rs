@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+#[cfg(target_os = "linux")]
 pub mod os;
 pub mod sim;
 
@@ -234,6 +235,7 @@ pub struct Root(pub(crate) RootKind);
 
 #[derive(Clone, Debug)]
 pub(crate) enum RootKind {
+    #[cfg(target_os = "linux")]
     Os(Arc<os::OsRoot>),
     Sim,
 }
@@ -244,6 +246,7 @@ pub struct FileHandle(pub(crate) FileKind);
 
 #[derive(Debug)]
 pub(crate) enum FileKind {
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code))]
     Os(std::fs::File),
     Sim(sim::SimFile),
 }
