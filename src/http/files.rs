@@ -17,6 +17,8 @@ mod listing;
 mod load;
 mod negotiate;
 mod representation;
+#[cfg(target_os = "linux")]
+mod threads;
 
 use super::escape;
 use super::late::Waited;
@@ -26,11 +28,13 @@ use super::{BodyPolicy, Handler, Reply, Request, Responder};
 use crate::reactor::{Links, OpenError};
 use crate::wire::http::Method;
 use crate::wire::http::accept::media_weight;
-pub use ahead::{DiskThreads, Errand, LookAhead};
+pub use ahead::{Errand, LookAhead};
 use load::{Found, Haste, Now, Shelf};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(target_os = "linux")]
+pub use threads::DiskThreads;
 
 /// Looks that one which was brief vouches for, for a second at most.
 const VOUCHED: u32 = 32;
@@ -71,7 +75,7 @@ pub struct FilesOptions {
     pub compress_max: u64,
     /// Most names in a listing. Default 4,096.
     pub listing_max: usize,
-    /// Who looks at the disk so that the worker need not wait for it, such as [`DiskThreads`]. Default none: it waits.
+    /// Who looks at the disk so that the worker need not wait for it, such as `DiskThreads`. Default none: it waits.
     pub ahead: Option<Arc<dyn LookAhead>>,
 }
 

@@ -27,7 +27,9 @@ pub mod server;
 mod site;
 
 pub use clock::Clock;
-pub use files::{DiskThreads, Errand, Files, FilesOptions, LookAhead};
+#[cfg(target_os = "linux")]
+pub use files::DiskThreads;
+pub use files::{Errand, Files, FilesOptions, LookAhead};
 pub use h1::{Connection, Outcome};
 pub use late::{Late, Post, Ticket};
 pub use pages::Pages;
