@@ -771,13 +771,13 @@ fn the_time_for_which_an_upload_was_held_back_does_not_count_for_its_rate() {
 }
 
 #[test]
-fn a_body_that_comes_fast_and_then_too_slowly_is_given_up_a_window_later() {
+fn a_body_that_comes_fast_and_then_too_slowly_is_given_up_when_two_windows_more_are_used_up() {
     let begin = Script::new().send(post("/echo", "content-length: 900000\r\n")).send(vec![b'x'; 100_000]);
     let id = |script: Script, reactor: &mut Serving, listener| reactor.net_mut().arrive(listener, script);
     let (mut reactor, listener) = serving(site());
     let trickle = (0..100).fold(begin, |script, _| script.wait(1000).send("x"));
     let id = id(trickle, &mut reactor, listener);
-    run_for(&mut reactor, 19_900);
+    run_for(&mut reactor, 39_900);
     assert!(!reactor.net().fin_sent(id));
     run_for(&mut reactor, 200);
     assert!(reactor.net().fin_sent(id));

@@ -77,7 +77,7 @@ pub(super) struct Exchange {
     /// Bytes of body so far, and how many are allowed.
     pub received: u64,
     pub limit: u64,
-    /// Start of the window over which the body's rate is measured, and `received` then.
+    /// Start of the window over which the body's rate is measured, and what of `received` counts no more.
     pub window: (Millis, u64),
     /// Since when the upload or the producer waits for a nudge.
     pub held: Option<Millis>,

@@ -75,7 +75,7 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// A whole head, from its first byte.
     pub head_timeout: Duration,
-    /// A body must come at this many bytes a second, over 10 s. 0: off.
+    /// A body must come at this many bytes a second, over 10 s; what came faster before counts, up to 20 s' worth. 0: off.
     pub body_rate: u64,
     /// `server: evenkeel` is sent.
     pub server_field: bool,

@@ -205,7 +205,7 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// A request's body: over it 413; 0: no body. A route may say otherwise. Default 10 MiB.
     pub body_size: u64,
-    /// A body that comes slower than this over 10 s gets 408; 0: off. Default 1 KiB/s.
+    /// A body that comes slower than this over 10 s gets 408; what came faster before counts, up to 20 s' worth. 0: off. Default 1 KiB/s.
     pub body_rate: u64,
     /// A peer that takes less than this over 30 s is closed; 0: off. Default 1 KiB/s.
     pub send_rate: u64,

@@ -89,11 +89,13 @@ impl Connection {
 
     /// The rate is looked at once a window.
     pub(super) fn check_rate<A: Service>(&mut self, on: &mut On<'_, '_, A>) -> Next {
-        let rate = on.app.site().options.body_rate;
+        let owed = on.app.site().options.body_rate.saturating_mul(RATE_WINDOW.as_secs());
         let Some(exchange) = self.exchange.as_mut() else { return Next::Stay };
         let came = exchange.received - exchange.window.1;
-        exchange.window = (on.cx.now(), exchange.received);
-        if came < rate.saturating_mul(RATE_WINDOW.as_secs()) {
+        // What came faster than it had to counts for the next two windows.
+        let spent = exchange.received - came.saturating_sub(owed).min(owed.saturating_mul(2));
+        exchange.window = (on.cx.now(), spent);
+        if came < owed {
             return self.refuse_kept(408, "The request body came too slowly.", Reason::BodyTooSlow, on);
         }
         on.cx.set_deadline(Timer::Total, RATE_WINDOW);

@@ -56,6 +56,14 @@ fn body_rate_is_the_least_that_a_body_may_come_at() {
 }
 
 #[test]
+fn a_body_that_came_faster_than_it_must_may_stand_still_while_a_link_is_down() {
+    let post = || Script::new().send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 120000\r\n\r\n");
+    let fast = |script: Script| (0..12).fold(script, |script, _| script.send([b'x'; 5000]).wait(1000));
+    let (closes, sent) = play(world(|_| {}), fast(fast(post()).wait(25_000)), 60);
+    assert!(closes.is_empty() && sent.starts_with(b"HTTP/1.1 200 "), "{closes:?}");
+}
+
+#[test]
 fn send_rate_is_the_least_that_a_peer_must_take() {
     // 100 bytes a second.
     let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
