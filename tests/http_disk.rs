@@ -2,11 +2,10 @@
 
 mod support;
 
-use evenkeel::http::Service;
 use evenkeel::http::files::{Errand, Files, FilesOptions, LookAhead};
 use evenkeel::observe::Reason;
+use evenkeel::reactor::Settings;
 use evenkeel::reactor::net::sim::{Script, SimId, SimNet};
-use evenkeel::reactor::{Millis, Settings};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::http::{Serving, responses, serving_in, site};
@@ -49,7 +48,6 @@ impl World {
     fn new(full: bool) -> World {
         let mut net = SimNet::new(1);
         FILES.iter().for_each(|(path, bytes)| net.files.file(path, *bytes, 1_000_000));
-        net.files.takes(Duration::from_millis(10));
         let kept = Arc::new(Kept { full, ..Kept::default() });
         let fallback = Some("app.html".into());
         let ahead: Option<Arc<dyn LookAhead>> = Some(kept.clone());
@@ -225,37 +223,4 @@ fn a_drain_waits_for_who_waits_for_the_disk() {
     assert_eq!(world.run(), 1);
     assert!(world.sent(id).contains("connection: close") && world.statuses(id) == [200]);
     assert_eq!(world.reactor.app().tape().exchanges, [(200, true, Some(Reason::Drained))]);
-}
-
-/// So many files that are not there, and are not known not to be.
-fn unknown(world: &mut World, from: usize, count: usize) -> SimId {
-    let names: Vec<String> = (from..from + count).map(|n| format!("none-{n}")).collect();
-    names.iter().for_each(|name| world.chill(&[name]));
-    let requests: String = names.iter().map(|name| get(name, "")).collect();
-    world.send(&requests)
-}
-
-#[test]
-fn a_disk_that_was_quick_is_waited_for_a_few_times_for_a_second_at_most() {
-    let mut world = World::new(false);
-    world.reactor.net_mut().files.takes(Duration::ZERO);
-    let id = unknown(&mut world, 0, 40);
-    assert_eq!((world.statuses(id).len(), world.run()), (0, 1));
-    assert_eq!(world.statuses(id).len(), 33, "it vouched for 32 more");
-    assert_eq!((world.run(), world.statuses(id).len()), (1, 40));
-    world.reactor.app_mut().site().idle(Millis(1000));
-    let id = unknown(&mut world, 100, 1);
-    assert_eq!(world.statuses(id).len(), 0, "nobody has looked for a while");
-}
-
-#[test]
-fn a_disk_that_was_quick_and_is_not_any_more_is_waited_for_once() {
-    let mut world = World::new(false);
-    world.reactor.net_mut().files.takes(Duration::ZERO);
-    let first = unknown(&mut world, 0, 1);
-    assert_eq!((world.run(), world.statuses(first).len()), (1, 1));
-    world.reactor.net_mut().files.takes(Duration::from_millis(2));
-    let id = unknown(&mut world, 10, 40);
-    assert_eq!(world.statuses(id).len(), 1);
-    assert_eq!((world.run(), world.statuses(id).len()), (1, 2), "what was not brief vouches for nothing");
 }

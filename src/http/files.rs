@@ -21,7 +21,6 @@ mod representation;
 mod threads;
 
 use super::escape;
-use super::late::Waited;
 use super::pages;
 use super::router::REST;
 use super::{BodyPolicy, Handler, Reply, Request, Responder};
@@ -29,17 +28,11 @@ use crate::reactor::{Links, OpenError};
 use crate::wire::http::Method;
 use crate::wire::http::accept::media_weight;
 pub use ahead::{Errand, LookAhead};
-use load::{Found, Haste, Now, Shelf};
+use load::{Found, Now, Shelf};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 #[cfg(target_os = "linux")]
 pub use threads::DiskThreads;
-
-/// Looks that one which was brief vouches for, for a second at most.
-const VOUCHED: u32 = 32;
-/// A look that took so long vouches for nothing any more.
-const SLOW: Duration = Duration::from_millis(1);
 
 /// The value of Allow.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
@@ -116,16 +109,13 @@ impl FilesOptions {
 pub struct Files {
     options: FilesOptions,
     shelf: Shelf,
-    /// So many looks at the disk may be waited for, since it has just been quick: to put off a request costs more than what it takes from
-    /// a folder whose names only the system has not met yet, as when somebody asks for thousands that are not there.
-    vouched: u32,
 }
 
 impl Files {
     /// Nothing is read before the first request.
     pub fn new(options: FilesOptions) -> Files {
         let shelf = Shelf::new(&options);
-        Files { options, shelf, vouched: 0 }
+        Files { options, shelf }
     }
 
     fn get(&mut self, request: &Request<'_>, reply: Responder<'_>) -> Reply {
@@ -135,22 +125,7 @@ impl Files {
         if bare_root {
             return to_slash(request, reply);
         }
-        let haste = match reply.sent.waited {
-            Waited::Not if self.options.ahead.is_some() => Haste::Hurried,
-            Waited::Not | Waited::Long => Haste::Patient,
-            Waited::Briefly => {
-                self.vouched = VOUCHED;
-                Haste::Patient
-            }
-        };
-        self.look(path, request, reply, haste).unwrap_or_else(|reply| match self.vouched.checked_sub(1) {
-            None => self.put_off(path, request, reply),
-            Some(left) => {
-                self.vouched = left;
-                let looked = self.look(path, request, reply, Haste::Measured);
-                looked.unwrap_or_else(|reply| refuse(request, reply, OpenError::Failed))
-            }
-        })
+        self.look(path, request, reply).unwrap_or_else(|reply| self.put_off(path, request, reply))
     }
 
     /// Answers with what is there. `Err`: the disk would have to be waited for.
@@ -159,9 +134,9 @@ impl Files {
         path: &[u8],
         request: &Request<'_>,
         mut reply: Responder<'r>,
-        haste: Haste,
     ) -> Result<Reply, Responder<'r>> {
-        let mut now = Now::of(&mut reply, haste);
+        let hurried = self.options.ahead.is_some() && !reply.sent.waited;
+        let mut now = Now::of(&mut reply, hurried);
         let shown = path.split(|b| *b == b'/').all(|name| self.options.shows(name));
         let mut found =
             if shown { self.shelf.find(&self.options, path, &mut now) } else { Err(OpenError::NotFound) };
@@ -186,9 +161,6 @@ impl Files {
             Ok(Found::Bare | Found::Folder(_)) | Err(_) => {}
         }
         let (blocked, work) = (now.blocked, now.work);
-        if haste == Haste::Measured && now.took() >= SLOW {
-            self.vouched = 0;
-        }
         if blocked {
             return Err(reply);
         }
@@ -240,7 +212,6 @@ impl Handler for Files {
     }
 
     fn idle(&mut self, now_ms: u64) {
-        self.vouched = 0;
         self.shelf.idle(now_ms);
     }
 }

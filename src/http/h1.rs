@@ -13,7 +13,7 @@ mod waiting;
 
 use super::exchange::{Exchange, Incoming, Sink};
 use super::fault::{State, Verdict, verdict};
-use super::late::{Late, Waited};
+use super::late::Late;
 use super::reply::BodyPolicy;
 use super::site::{RouteId, Service};
 use crate::observe::Reason;
@@ -107,7 +107,8 @@ struct Asked<'h> {
     began: Millis,
     /// The route that was asked for an answer before, or that waits for the body.
     route: RouteId,
-    waited: Waited,
+    /// It was put off until the disk had what it takes.
+    waited: bool,
 }
 
 /// One connection.
@@ -317,7 +318,7 @@ impl Connection {
     ) -> (Next, usize) {
         let began = self.exchange.as_ref().map_or(on.cx.now(), |exchange| exchange.began);
         let (raw, route) = (&bytes[..len], RouteId::NONE);
-        let asked = Asked { head: Some(head), raw, bytes_in: 0, began, route, waited: Waited::Not };
+        let asked = Asked { head: Some(head), raw, bytes_in: 0, began, route, waited: false };
         match head.framing {
             Framing::None | Framing::Length(0) | Framing::UntilClose => {
                 (self.serve(&asked, b"", false, on), len)

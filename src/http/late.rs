@@ -30,7 +30,7 @@ pub(super) enum What {
         _by: Ticket,
     },
     /// What the request takes is at hand now: it is asked again.
-    Again(Ticket, Waited),
+    Again(Ticket),
     /// The last clone of the exchange's ticket is gone.
     Dropped,
 }
@@ -39,18 +39,6 @@ impl fmt::Debug for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Late({}, exchange {})", self.to, self.exchange)
     }
-}
-
-/// Whether a request was put off until the disk had what it takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Waited {
-    /// It was not.
-    #[default]
-    Not,
-    /// It was, and the disk took less time than that.
-    Briefly,
-    /// It was.
-    Long,
 }
 
 /// Carries [`Late`] words to the reactor that the connection lives on; gives one back if too many are waiting.
@@ -102,9 +90,9 @@ impl Ticket {
         self.post(What::Nudge { _by: self.clone() })
     }
 
-    /// Has the handler asked again for an answer to the same request, without its body, and told how it waited.
-    pub(super) fn again(self, waited: Waited) -> bool {
-        let what = What::Again(self.clone(), waited);
+    /// Has the handler asked again for an answer to the same request, without its body.
+    pub(super) fn again(self) -> bool {
+        let what = What::Again(self.clone());
         self.post(what)
     }
 

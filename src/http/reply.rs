@@ -4,7 +4,7 @@
 //! Lengths, `connection`, `date`, HEAD, 204 and 304 are seen to here.
 
 use super::clock::Clock;
-use super::late::{Ticket, Waited};
+use super::late::Ticket;
 use super::pages::Pages;
 use super::pieces::{AT_ONCE, Pieces, is_in_memory};
 use super::site::RouteId;
@@ -144,8 +144,8 @@ pub struct Sent {
     pub route: RouteId,
     /// How much work it was.
     pub work: Work,
-    /// Whether it was put off until the disk had what it takes.
-    pub waited: Waited,
+    /// It was put off until the disk had what it takes.
+    pub waited: bool,
 }
 
 /// How much work an answer was. A read can hold two thousand requests, and HEAD leaves nothing by which they would be held back: so

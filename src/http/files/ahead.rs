@@ -6,18 +6,15 @@
 //!
 //! [`Host::try_open`]: crate::reactor::Host::try_open
 
-use super::super::late::{Ticket, Waited};
+use super::super::late::Ticket;
 use super::FilesOptions;
 use super::load::{Found, Now, Shelf};
 use super::representation::{Coding, Content, Representation};
 use crate::reactor::{FileHandle, Host, Io, OpenError, Root};
 use std::fmt;
-use std::time::Duration;
 
 /// Of a file that is not kept in memory so many bytes are read: the system reads on from there by itself.
 const BEGINNING: usize = 256 << 10;
-/// What takes less is hardly the disk.
-pub(super) const BRIEFLY: Duration = Duration::from_micros(200);
 
 /// What one request is going to ask of the disk.
 pub struct Errand {
@@ -55,7 +52,7 @@ impl Errand {
                 shelf.sibling(&options, &file, coding, &mut now).inspect(|it| read_beginning(it, &mut now));
             }
         }
-        ticket.again(if now.took() < BRIEFLY { Waited::Briefly } else { Waited::Long });
+        ticket.again();
     }
 }
 

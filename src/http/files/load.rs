@@ -15,7 +15,6 @@ use flate2::write::GzEncoder;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 /// How long an entry is good without a look at the disk.
 const FRESH_MS: u64 = 1000;
@@ -31,17 +30,6 @@ pub(super) enum Found {
     Folder(FileHandle),
 }
 
-/// Whether a request waits for the disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haste {
-    /// It does.
-    Patient,
-    /// It does, and it is measured how long that takes.
-    Measured,
-    /// It does not.
-    Hurried,
-}
-
 /// The disk and the times of one request.
 pub(super) struct Now<'h> {
     host: &'h mut dyn Host,
@@ -52,29 +40,18 @@ pub(super) struct Now<'h> {
     hurried: bool,
     /// Something could not be had without waiting for the disk: whatever was found, it is not the answer.
     pub blocked: bool,
-    /// When it began, if that is asked for.
-    began: Option<SystemTime>,
 }
 
 impl<'h> Now<'h> {
-    /// Of a request.
-    pub fn of(reply: &'h mut Responder<'_>, haste: Haste) -> Now<'h> {
+    /// Of a request, which waits for the disk or does not.
+    pub fn of(reply: &'h mut Responder<'_>, hurried: bool) -> Now<'h> {
         let (ms, unix) = (reply.now_ms(), reply.unix_seconds());
-        let host = reply.host();
-        let began = (haste == Haste::Measured).then(|| host.unix_time());
-        Now { host, ms, unix, work: Work::Little, hurried: haste == Haste::Hurried, blocked: false, began }
+        Now { host: reply.host(), ms, unix, work: Work::Little, hurried, blocked: false }
     }
 
     /// Of somebody who waits, at no particular time.
     pub fn patient(host: &'h mut dyn Host) -> Now<'h> {
-        let began = Some(host.unix_time());
-        Now { host, ms: 0, unix: 0, work: Work::Little, hurried: false, blocked: false, began }
-    }
-
-    /// How long it has been since then: for those who wait.
-    pub fn took(&self) -> Duration {
-        let now = self.host.unix_time();
-        self.began.and_then(|began| now.duration_since(began).ok()).unwrap_or_default()
+        Now { host, ms: 0, unix: 0, work: Work::Little, hurried: false, blocked: false }
     }
 
     /// The host, to look at the disk.

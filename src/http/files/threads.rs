@@ -116,7 +116,7 @@ mod tests {
             |n: u32| Errand::new(&options, None, b"not/there", Ticket::new(Token::from_bits(0), n, &post));
         let taken = (0..100).filter(|n| threads.look(errand(*n))).count();
         assert!(threads.queue.lock().threads <= 2);
-        let again = from.iter().filter(|late| matches!(late.what, What::Again(..)));
+        let again = from.iter().filter(|late| matches!(late.what, What::Again(_)));
         let mut seen: Vec<u32> = again.take(taken).map(|late| late.exchange).collect();
         seen.sort_unstable();
         assert_eq!((taken, seen), (100, (0..100).collect()));

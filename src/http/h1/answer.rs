@@ -2,7 +2,6 @@
 
 use super::super::exchange::{Exchange, Left, Sink};
 use super::super::fault::State;
-use super::super::late::Waited;
 use super::super::pages;
 use super::super::reply::{Body, Flow, Kind, Reply, Responder, Sent, Terms, Upload, Work};
 use super::super::serve::{self, Asker, Served};
@@ -396,7 +395,7 @@ impl Connection {
     ) -> Next {
         let Some(mut exchange) = self.exchange.take() else {
             let (raw, began, route) = (&b""[..], on.cx.now(), RouteId::NONE);
-            let asked = Asked { head: None, raw, bytes_in: 0, began, route, waited: Waited::Not };
+            let asked = Asked { head: None, raw, bytes_in: 0, began, route, waited: false };
             return then(self, &asked, Sent::default(), on);
         };
         let raw = std::mem::take(&mut exchange.head);
@@ -440,7 +439,7 @@ impl Connection {
             duration_ms: now.0.saturating_sub(began.0),
             unix_seconds: site.clock.unix_seconds(),
             closing: Some(end.reason),
-            waited: sent.waited != Waited::Not,
+            waited: sent.waited,
         };
         app.on_exchange(&done);
         app.site().keep_exchange(exchange);
@@ -467,7 +466,7 @@ impl Connection {
             duration_ms: on.cx.now().0.saturating_sub(asked.began.0),
             unix_seconds: on.app.site().clock.unix_seconds(),
             closing,
-            waited: sent.waited != Waited::Not,
+            waited: sent.waited,
         };
         on.app.on_exchange(&done);
     }

@@ -2,7 +2,6 @@
 
 use super::super::exchange::Sink;
 use super::super::fault::State;
-use super::super::late::Waited;
 use super::super::reply::{Accepting, BodyPolicy, Upload};
 use super::super::serve;
 use super::super::site::{RouteId, Service};
@@ -74,7 +73,7 @@ impl Connection {
         on.app.site().keep_exchange(exchange);
         self.state = State::Body;
         let head = kept_head(&raw);
-        let asked = Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route, waited: Waited::Not };
+        let asked = Asked { head: head.as_ref(), raw: &raw, bytes_in, began, route, waited: false };
         match sink {
             Sink::Upload(upload) => self.end_upload(&asked, upload, whole, terms, on),
             sink @ (Sink::Discard | Sink::Collect) => {

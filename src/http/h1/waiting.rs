@@ -32,9 +32,11 @@ impl Connection {
                 ticket.settle(true);
                 self.late_answer(compose, on)
             }
-            (What::Again(ticket, waited), State::Late) => {
+            (What::Again(ticket), State::Late) => {
                 ticket.settle(true);
-                self.with_kept(on, |me, asked, _, on| me.serve(&Asked { waited, ..*asked }, b"", false, on))
+                self.with_kept(on, |me, asked, _, on| {
+                    me.serve(&Asked { waited: true, ..*asked }, b"", false, on)
+                })
             }
             (What::Nudge { .. }, State::Stream) => {
                 // It waits for nobody any more, also if the peer must take something first.
@@ -50,7 +52,7 @@ impl Connection {
             // One that takes what comes waits for nobody.
             (What::Dropped, State::Upload) if !self.is_held() => Next::Stay,
             (What::Dropped, State::Late | State::Stream | State::Upload) => self.check_handler(on),
-            (What::Answer(..) | What::Again(..) | What::Nudge { .. } | What::Dropped, _) => Next::Stay,
+            (What::Answer(..) | What::Again(_) | What::Nudge { .. } | What::Dropped, _) => Next::Stay,
         }
     }
 

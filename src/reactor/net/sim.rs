@@ -254,7 +254,6 @@ impl<const S: bool> Host for SimNet<S> {
         SystemTime::UNIX_EPOCH
             + Duration::from_secs(BEGINNING)
             + Duration::from_millis(self.world.elapsed_ms())
-            + self.world.files.taken
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {

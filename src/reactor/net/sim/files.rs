@@ -5,7 +5,6 @@ use crate::reactor::outcome::{Fault, Io};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A simulated file held open. What it reads follows changes made in place, as on a disk.
 #[derive(Debug)]
@@ -44,20 +43,11 @@ pub struct Tree {
     names: BTreeMap<Vec<u8>, usize>,
     /// Whether there is anything under these names is known to the disk only.
     cold: BTreeSet<Vec<u8>>,
-    /// How long a wait for the disk takes, and how long all have taken.
-    takes: Duration,
-    pub(super) taken: Duration,
 }
 
 impl Default for Tree {
     fn default() -> Tree {
-        let mut tree = Tree {
-            inodes: Vec::new(),
-            names: BTreeMap::new(),
-            cold: BTreeSet::new(),
-            takes: Duration::ZERO,
-            taken: Duration::ZERO,
-        };
+        let mut tree = Tree { inodes: Vec::new(), names: BTreeMap::new(), cold: BTreeSet::new() };
         tree.put(b"", Kind::Folder, 0);
         tree
     }
@@ -159,11 +149,6 @@ impl Tree {
         }
     }
 
-    /// To wait for what is not at hand takes so long from now on, by the calendar.
-    pub fn takes(&mut self, long: Duration) {
-        self.takes = long;
-    }
-
     pub(super) fn is_cold(&self, path: RelPath<'_>) -> bool {
         self.cold.contains(path.as_bytes())
     }
@@ -220,9 +205,7 @@ impl Tree {
     }
 
     pub(super) fn stat(&mut self, path: RelPath<'_>, links: Links) -> Result<Stat, OpenError> {
-        if self.cold.remove(path.as_bytes()) {
-            self.taken += self.takes;
-        }
+        self.cold.remove(path.as_bytes());
         let inode = self.find(path.as_bytes(), links)?;
         match self.inodes[inode].open_error {
             Some(error) => Err(error),
