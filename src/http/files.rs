@@ -212,6 +212,7 @@ impl Handler for Files {
     }
 
     fn idle(&mut self, now_ms: u64) {
+        self.options.ahead.iter().for_each(|ahead| ahead.idle());
         self.shelf.idle(now_ms);
     }
 }

@@ -78,4 +78,7 @@ fn read_beginning(file: &Representation, now: &mut Now<'_>) {
 pub trait LookAhead: Send + Sync + fmt::Debug {
     /// Takes one, to [`run`](Errand::run) it soon in another thread. False if there are too many: the client is asked to come again (503).
     fn look(&self, errand: Errand) -> bool;
+
+    /// Called about once a second, whether there are errands or not.
+    fn idle(&self) {}
 }

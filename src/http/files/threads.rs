@@ -1,7 +1,7 @@
 //! Threads that look ahead ([`LookAhead`]) at the disk of the operating system.
 
 use super::ahead::{Errand, LookAhead};
-use crate::reactor::net::os::OsHost;
+use crate::reactor::net::os::{OsHost, Stopwatch};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,34 +11,45 @@ use std::time::Duration;
 const QUEUE: usize = 1024;
 /// A thread with nothing to do ends after so long.
 const IDLE: Duration = Duration::from_secs(10);
+/// Who has not taken another errand for so long is held up by the disk.
+const HELD_UP: Duration = Duration::from_millis(1);
 /// Bytes of a thread's stack.
 const STACK: usize = 256 << 10;
 
 /// Threads that run errands. They begin when there are some, up to a number, and end when there have been none for 10 s. At most 1,024
 /// errands wait.
+///
+/// One thread does them all as long as they are brief: to wake another for each would cost several times what it takes to find that
+/// something is not there. When the disk holds it up, others are woken.
 #[derive(Debug)]
 pub struct DiskThreads {
-    most: usize,
     queue: Arc<Queue>,
 }
 
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct Queue {
+    most: usize,
     state: Mutex<State>,
     more: Condvar,
 }
 
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct State {
     waiting: VecDeque<Errand>,
     threads: usize,
-    idle: usize,
+    /// Of them so many sleep, and of those so many are being woken.
+    asleep: usize,
+    woken: usize,
+    /// Since one was taken last.
+    since: Stopwatch,
 }
 
 impl DiskThreads {
     /// Up to so many at once.
     pub fn new(most: usize) -> DiskThreads {
-        DiskThreads { most, queue: Arc::default() }
+        let (waiting, since) = (VecDeque::new(), Stopwatch::start());
+        let state = Mutex::new(State { waiting, threads: 0, asleep: 0, woken: 0, since });
+        DiskThreads { queue: Arc::new(Queue { most, state, more: Condvar::new() }) }
     }
 }
 
@@ -48,21 +59,25 @@ impl LookAhead for DiskThreads {
         if state.waiting.len() >= QUEUE {
             return false;
         }
-        if state.waiting.len() >= state.idle && state.threads < self.most {
-            let queue = self.queue.clone();
-            let thread = std::thread::Builder::new().name("disk".into()).stack_size(STACK);
-            match thread.spawn(move || queue.work()) {
-                Ok(_) => state.threads += 1,
-                Err(error) if state.threads == 0 => {
-                    log::error!("no thread can be had to look at the disk: {error}");
-                    return false;
-                }
-                Err(_) => {}
-            }
-        }
         state.waiting.push_back(errand);
-        self.queue.more.notify_one();
+        let awake = state.threads - state.asleep + state.woken;
+        if awake == 0 || state.since.elapsed() >= HELD_UP {
+            self.queue.wake(&mut state);
+        }
+        if state.threads == 0 {
+            // Dropped where nobody waits for the queue.
+            let lost = state.waiting.pop_back();
+            drop(state);
+            return lost.is_none();
+        }
         true
+    }
+
+    fn idle(&self) {
+        let mut state = self.queue.lock();
+        if !state.waiting.is_empty() && state.since.elapsed() >= HELD_UP {
+            self.queue.wake(&mut state);
+        }
     }
 }
 
@@ -71,26 +86,54 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self) {
-        while let Some(errand) = self.next() {
-            if catch_unwind(AssertUnwindSafe(|| errand.run(&mut OsHost))).is_err() {
-                log::error!("looking at the disk panicked; its request gets 500");
+    /// One thread more, if there may be.
+    fn wake(self: &Arc<Queue>, state: &mut State) {
+        if state.asleep > state.woken {
+            state.woken += 1;
+            self.more.notify_one();
+        } else if state.threads < self.most {
+            let queue = self.clone();
+            let thread = std::thread::Builder::new().name("disk".into()).stack_size(STACK);
+            match thread.spawn(move || queue.work()) {
+                Ok(_) => state.threads += 1,
+                Err(error) => log::error!("no thread can be had to look at the disk: {error}"),
             }
         }
     }
 
-    /// The next errand; none when there has been none for a while: then the thread is not counted any more.
-    fn next(&self) -> Option<Errand> {
+    fn work(self: Arc<Queue>) {
+        let mut held_up = false;
+        while let Some(errand) = self.next(held_up) {
+            let watch = Stopwatch::start();
+            if catch_unwind(AssertUnwindSafe(|| errand.run(&mut OsHost))).is_err() {
+                log::error!("looking at the disk panicked; its request gets 500");
+            }
+            held_up = watch.elapsed() >= HELD_UP;
+        }
+    }
+
+    /// The next errand; none when there has been none for a while: then the thread is not counted any more. One that the disk has just
+    /// held up does not leave those behind it waiting for the disk once more.
+    fn next(self: &Arc<Queue>, held_up: bool) -> Option<Errand> {
         let mut state = self.lock();
         loop {
             if let Some(errand) = state.waiting.pop_front() {
+                state.since = Stopwatch::start();
+                if held_up && !state.waiting.is_empty() {
+                    self.wake(&mut state);
+                }
                 return Some(errand);
             }
-            state.idle += 1;
-            let waited = self.more.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            state = waited.0;
-            state.idle -= 1;
-            if waited.1.timed_out() && state.waiting.is_empty() {
+            state.asleep += 1;
+            let slept = Stopwatch::start();
+            while state.woken == 0 && slept.elapsed() < IDLE {
+                let left = IDLE.saturating_sub(slept.elapsed());
+                state = self.more.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            state.asleep -= 1;
+            if state.woken > 0 {
+                state.woken -= 1;
+            } else if state.waiting.is_empty() {
                 state.threads -= 1;
                 return None;
             }
@@ -120,7 +163,9 @@ mod tests {
         let mut seen: Vec<u32> = again.take(taken).map(|late| late.exchange).collect();
         seen.sort_unstable();
         assert_eq!((taken, seen), (100, (0..100).collect()));
-        let none = DiskThreads { most: 0, queue: Arc::default() };
+        let none = DiskThreads::new(0);
+        assert!(!none.look(errand(0)) && none.queue.lock().waiting.is_empty(), "nobody would run it");
+        none.queue.lock().threads = 1;
         let taken = (0..2000).filter(|n| none.look(errand(*n))).count();
         assert_eq!(taken, QUEUE);
     }
