@@ -695,3 +695,32 @@ fn a_setting_that_this_version_has_no_effect_for_is_refused_by_name_by_a_server_
         config.upstreams = [Upstream { name, servers, balance, health: None, keepalive: 64 }].into();
     });
 }
+
+#[test]
+fn a_file_that_is_on_the_disk_only_is_answered_after_a_thread_beside_the_workers_has_read_it() {
+    use rustix::fs::{Advice, fadvise};
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let folder = std::env::temp_dir().join(format!("evenkeel-settings-{}-cold", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("cold.txt");
+    std::fs::write(&path, "x".repeat(20_000)).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    // Not every file system can forget a file, or tells that it has.
+    let probe = preadv2(&file, &mut [std::io::IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT);
+    let server = serve("workers = 1", &format!("[[route]]\npath = \"/f/*\"\nfiles = {folder:?}\n"));
+    let (answer, _) = server.tell(b"GET /f/cold.txt HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&"x".repeat(20_000)));
+    let began = Instant::now();
+    let tally = loop {
+        let tally = server.0.as_ref().unwrap().shared().hub.total();
+        if tally.durations.count() > 0 {
+            break tally;
+        }
+        assert!(began.elapsed() < PATIENCE, "nothing is published");
+        std::thread::yield_now();
+    };
+    assert_eq!(tally.disk_waits, u64::from(probe == Err(Errno::AGAIN)));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
