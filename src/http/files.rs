@@ -125,11 +125,11 @@ impl Files {
         if bare_root {
             return to_slash(request, reply);
         }
-        self.look(path, request, reply).unwrap_or_else(|reply| self.put_off(path, request, reply))
+        self.try_get(path, request, reply).unwrap_or_else(|reply| self.put_off(path, request, reply))
     }
 
     /// Answers with what is there. `Err`: the disk would have to be waited for.
-    fn look<'r>(
+    fn try_get<'r>(
         &mut self,
         path: &[u8],
         request: &Request<'_>,
@@ -160,7 +160,7 @@ impl Files {
             }
             Ok(Found::Bare | Found::Folder(_)) | Err(_) => {}
         }
-        let (blocked, work) = (now.blocked, now.work);
+        let Now { blocked, work, .. } = now;
         if blocked {
             return Err(reply);
         }
@@ -176,7 +176,7 @@ impl Files {
 
     /// The disk would have to be waited for: somebody else does.
     fn put_off(&self, path: &[u8], request: &Request<'_>, reply: Responder<'_>) -> Reply {
-        let errand = Errand::new(&self.options, self.shelf.open_root(), path, reply.ticket());
+        let errand = Errand::new(&self.options, self.shelf.held_root(), path, reply.ticket());
         if self.options.ahead.as_ref().is_some_and(|ahead| ahead.look(errand)) {
             return reply.later();
         }

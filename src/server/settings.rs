@@ -108,7 +108,8 @@ pub struct Server {
     /// Whether HTTP listeners answer `/healthz`, `/livez` and `/readyz` too, as the metrics port does; a route for the same path wins.
     /// Default false.
     pub health: bool,
-    /// Peers whose `X-Forwarded-For` is believed, in the access log: networks, or whoever may open a Unix socket. Limits are for the peer, which is the proxy. Default none.
+    /// Peers whose `X-Forwarded-For` is believed, in the access log: networks, or whoever may open a Unix socket. Limits are for the
+    /// peer, which is the proxy. Default none.
     pub trusted_proxies: Arc<[Peers]>,
     /// Folder of pages of the site's own for errors: `404.html` and the like, sent to clients that take HTML. Default none.
     pub error_pages: Option<PathBuf>,

@@ -78,9 +78,8 @@ pub struct Loaded {
     /// The ends of all certificates.
     pub expiries: Vec<Expiry>,
     /// Certificates that most clients will not have: they have expired, are not valid yet, or are not for the host that they are
-    /// configured for. They are shown all the same. The clock of a
-    /// small machine may be set only later, and whoever restarts a server in an outage must not find that a certificate which nobody
-    /// renewed keeps the rest from being served.
+    /// configured for. They are shown all the same. The clock of a small machine may be set only later, and whoever restarts a server
+    /// in an outage must not find that a certificate which nobody renewed keeps the rest from being served.
     pub doubtful: Vec<TlsError>,
 }
 
@@ -122,8 +121,8 @@ impl Store {
     }
 }
 
-/// Reads and judges everything that the settings name. All errors at once, among them certificates that
-/// are doubtful; those alone are none.
+/// Reads and judges everything that the settings name. All errors at once, doubtful certificates among them, which
+/// alone are no error.
 pub fn load(tls: &Tls, now: SystemTime, tickets: &Tickets) -> Result<Loaded, Vec<TlsError>> {
     let (mut errors, mut expiries, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
     let mut pair =

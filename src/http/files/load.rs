@@ -381,15 +381,9 @@ impl Shelf {
         Ok(body)
     }
 
-    /// The root, if it is open.
-    pub fn open_root(&self) -> Option<Root> {
+    /// The root, if it is held open.
+    pub fn held_root(&self) -> Option<Root> {
         self.root.clone()
-    }
-
-    /// The root is held open.
-    #[cfg(test)]
-    pub fn holds_root(&self) -> bool {
-        self.root.is_some()
     }
 
     /// Bytes and entries in memory, and files held open.

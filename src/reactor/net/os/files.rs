@@ -7,8 +7,7 @@
 //! local file systems know. Where they are not known, `try_open` and the like wait as the others do.
 
 use super::walk;
-use super::{OsNet, failed, fault};
-use crate::reactor::net::os::calendar;
+use super::{OsNet, calendar, failed, fault};
 use crate::reactor::net::{
     DirEntry, FileHandle, FileKind, FileType, Host, Links, OpenError, RelPath, Root, RootKind, Stat,
 };
