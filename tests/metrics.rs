@@ -66,9 +66,13 @@ const MOVERS: &[(&str, Mover)] = &[
     }),
     ("evenkeel_memory_held_bytes", |world| vec![Box::new(world.connect())]),
     ("evenkeel_loop_lag_seconds", |world| {
-        // Work for a while, so that some timer comes late.
-        for _ in 0..20 {
-            world.request();
+        // The worker's timer of a second comes due while it answers a crowd that leaves it no pause.
+        let (began, many) =
+            (Instant::now(), [b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(200), LAST.to_vec()]);
+        while began.elapsed() < Duration::from_millis(1500) {
+            let mut crowd: Vec<TcpStream> = (0..24).map(|_| world.connect()).collect();
+            crowd.iter_mut().for_each(|stream| stream.write_all(&many.concat()).unwrap());
+            crowd.iter_mut().for_each(|stream| drop(stream.read_to_end(&mut Vec::new()).unwrap()));
         }
         Vec::new()
     }),
