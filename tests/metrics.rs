@@ -72,7 +72,9 @@ const MOVERS: &[(&str, Mover)] = &[
         while began.elapsed() < Duration::from_millis(1500) {
             let mut crowd: Vec<TcpStream> = (0..24).map(|_| world.connect()).collect();
             crowd.iter_mut().for_each(|stream| stream.write_all(&many.concat()).unwrap());
-            crowd.iter_mut().for_each(|stream| drop(stream.read_to_end(&mut Vec::new()).unwrap()));
+            for mut stream in crowd {
+                stream.read_to_end(&mut Vec::new()).unwrap();
+            }
         }
         Vec::new()
     }),
