@@ -148,6 +148,34 @@ fn a_large_file_arrives_whole_and_is_read_as_the_socket_drains() {
 }
 
 #[test]
+fn a_file_that_is_not_at_hand_is_waited_for_unless_it_is_the_peer_that_is() {
+    for version in VERSIONS {
+        let (mut reactor, listener) = echoing(BOTH);
+        let content: Vec<u8> = (0..400_000u32).map(|n| (n / 7) as u8).collect();
+        let files = &mut reactor.net_mut().files;
+        files.file("big", content.clone(), 7);
+        files.chill("big");
+        files.disk_ms = 200;
+        let mut client = arrive(&mut reactor, listener, version);
+        client.say(b"hello\n");
+        client.talk(&mut reactor, 5);
+        reactor.net_mut().go_on(client.id, Script::new().window(0));
+        client.say(b"file big\n");
+        let writes = reactor.net().calls().writes;
+        client.talk(&mut reactor, 900);
+        assert_eq!(reactor.net().calls().writes - writes, 1, "nothing is tried in vain");
+        assert_eq!(client.got, b"hello\n");
+        reactor.net_mut().files.chill("big");
+        reactor.net_mut().go_on(client.id, Script::new().window(u64::MAX));
+        client.talk(&mut reactor, 100);
+        assert_eq!(client.got, b"hello\nfile:\n");
+        client.talk(&mut reactor, 300);
+        assert!(client.got[12..] == content, "{}", client.got.len());
+        assert_eq!((reactor.net().calls().disk_waits, reactor.counters().disk_waits), (0, 1));
+    }
+}
+
+#[test]
 fn a_file_that_became_shorter_ends_without_close_notify() {
     let (mut reactor, listener) = echoing(BOTH);
     reactor.net_mut().files.file("big", vec![7; 400_000], 7);

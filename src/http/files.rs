@@ -6,7 +6,7 @@
 //! 4. A file that nobody asked for in the last 10 s, nor is being sent, is not held open: whoever deletes it gets its space back.
 //! 5. The length announced is that of the bytes in memory, or of the file as it was opened.
 //! 6. Where somebody looks ahead ([`FilesOptions::ahead`]), no request waits for the disk before its answer begins: it is put off, and others
-//!    have their turn. What is sent from a large file is read while it is sent.
+//!    have their turn. What is sent from a large file is fetched by the reactor before it is sent.
 //!
 //! [`Host::open`]: crate::reactor::Host::open
 

@@ -305,6 +305,7 @@ fn add_reactor(to: &mut Counters, from: &Counters) {
         notes,
         stale_notes,
         no_progress,
+        disk_waits,
         handshakes,
         handshakes_deferred,
     } = from;
@@ -331,6 +332,7 @@ fn add_reactor(to: &mut Counters, from: &Counters) {
     to.notes += notes;
     to.stale_notes += stale_notes;
     to.no_progress += no_progress;
+    to.disk_waits += disk_waits;
     to.handshakes += handshakes;
     to.handshakes_deferred += handshakes_deferred;
 }

@@ -260,6 +260,8 @@ impl Ours {
         page.total("loop_events", "Readiness events", None, reactor.events)?;
         let help = "Connections closed because running them moved nothing: defects";
         page.total("loop_no_progress", help, None, reactor.no_progress)?;
+        let help = "Parts of files that were not at hand when they were to be sent, so that their connections waited for the disk";
+        page.total("loop_disk_waits", help, None, reactor.disk_waits)?;
         let lag = tally.lag_ms as f64 / 1000.0;
         page.seconds("loop_lag", "The worst that a timer was late lately", lag)?;
         page.gauge("timers", "Timers that are armed", None, tally.timers)?;

@@ -20,6 +20,7 @@
 //! 5. An idle connection holds no buffer.
 //! 6. The wheel's node of a port is armed no later than its nearest deadline.
 //! 7. A connection ends exactly once, with exactly one reason.
+//! 8. Nobody waits for the disk: of a file leaves what is at hand, and who waits for more is run again by the wheel (`fetch.rs`).
 //!
 //! TLS is a filter between 4's read and `on_data`, and between the cork and the socket: see `tls.rs`, and `secure.rs` for its phase.
 //!
@@ -30,6 +31,7 @@ mod birth;
 pub mod buffer;
 mod context;
 mod ending;
+mod fetch;
 mod handle;
 pub mod idle;
 mod input;

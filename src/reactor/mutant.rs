@@ -24,11 +24,12 @@ pub enum Mutant {
     CountCloseTwice,
     ForgetDrained,
     ForgetToResumeListeners,
+    ForgetToAskDiskAgain,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 18] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::ForgetReadinessOnResume,
         Mutant::LoseRequeueAfterReads,
         Mutant::LoseRequeueAfterWrites,
@@ -47,6 +48,7 @@ impl Mutant {
         Mutant::CountCloseTwice,
         Mutant::ForgetDrained,
         Mutant::ForgetToResumeListeners,
+        Mutant::ForgetToAskDiskAgain,
     ];
 }
 

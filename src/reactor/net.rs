@@ -14,6 +14,7 @@ use super::token::{Millis, Token};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -62,7 +63,8 @@ pub trait Net: Host {
     fn read(&mut self, stream: &mut Self::Stream, buf: &mut [u8]) -> Io;
     /// Sends from `bufs`, which are not all empty; `more` says that more follows at once, so that a small packet may wait for it.
     fn write(&mut self, stream: &mut Self::Stream, bufs: &[io::IoSlice<'_>], more: bool) -> Io;
-    /// Sends up to `len` bytes of a file from `at`. A file that has no byte there any more is [`Fault::Truncated`].
+    /// Sends up to `len` bytes of a file from `at`. A file that has no byte there any more is [`Fault::Truncated`]. Waits for the disk if it
+    /// is not [at hand](Host::at_hand).
     fn send_file(&mut self, stream: &mut Self::Stream, file: &FileHandle, at: u64, len: u64) -> Io;
     /// Sends FIN: nothing more will be written. `Done(0)` or a fault.
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> Io;
@@ -96,6 +98,10 @@ pub trait Host {
     fn read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io;
     /// [`read_file`](Self::read_file), of what the system has at hand, which may be less; [`Io::WouldBlock`] if that is nothing.
     fn try_read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io;
+    /// How many of these bytes, from the first on, are at hand; all, if the system does not tell.
+    fn at_hand(&mut self, file: &FileHandle, range: Range<u64>) -> u64;
+    /// Begins to read these bytes, so that they will be at hand.
+    fn fetch(&mut self, file: &FileHandle, range: Range<u64>);
     /// The calendar.
     fn unix_time(&self) -> SystemTime;
     /// Unpredictable bytes, from the operating system (in the simulator: from the seed).

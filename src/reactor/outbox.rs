@@ -9,6 +9,7 @@ mod cork;
 pub use cork::{Cork, Mark};
 
 use super::buffer::{Buffer, BufferPool};
+use super::fetch::Fetch;
 use super::net::FileHandle;
 use super::token::Millis;
 use std::collections::VecDeque;
@@ -97,6 +98,8 @@ pub struct Outbox {
     /// a peer that becomes slow is found one window later, however much it took before.
     pub(super) window: (Millis, u64),
     kernel: Kernel,
+    /// Of the file at the front.
+    pub(super) fetch: Fetch,
 }
 
 /// Whether what the kernel takes is a sign that the peer takes anything.
@@ -117,7 +120,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 impl Outbox {
     /// Begins to measure how the peer takes what waits from now on. `refused`: the kernel is known to be full.
     pub(super) fn begin_measure(&mut self, now: Millis, refused: bool) {
-        (self.progress_at, self.window) = (now, (now, 0));
+        self.excuse(now);
         self.kernel = if refused { Kernel::Full(now) } else { Kernel::Filling };
     }
 
@@ -128,6 +131,11 @@ impl Outbox {
         if self.window.1 >= allotment {
             self.window = (now, 0);
         }
+    }
+
+    /// It had to wait for us: the measure begins anew.
+    pub(super) fn excuse(&mut self, now: Millis) {
+        (self.progress_at, self.window) = (now, (now, 0));
     }
 
     /// The kernel is full.
@@ -257,8 +265,9 @@ impl Outbox {
             n -= taken;
             if taken == len {
                 self.sealed = self.sealed.saturating_sub(1);
-                if let Some(Segment::Bytes(buffer)) = self.segments.pop_front() {
-                    pool.give(buffer);
+                match self.segments.pop_front() {
+                    Some(Segment::Bytes(buffer)) => pool.give(buffer),
+                    Some(Segment::Part(_)) | None => self.fetch = Fetch::default(),
                 }
             } else {
                 match front {
@@ -276,7 +285,7 @@ impl Outbox {
                 pool.give(buffer);
             }
         }
-        (self.memory, self.file_bytes, self.sealed) = (0, 0, 0);
+        (self.memory, self.file_bytes, self.sealed, self.fetch) = (0, 0, 0, Fetch::default());
     }
 }
 
@@ -306,6 +315,7 @@ impl Outbox {
 
     /// Throws away what is not sealed.
     pub(super) fn drop_plain(&mut self, pool: &mut BufferPool) {
+        self.fetch = Fetch::default();
         for segment in self.segments.drain(self.sealed..) {
             match segment {
                 Segment::Bytes(buffer) => {

@@ -14,7 +14,7 @@ use super::token::{Millis, Token};
 use super::turn::Reactor;
 
 impl<A: App, N: Net> Reactor<A, N> {
-    /// A deadline for what waits has passed, or buffers have settled: tries to send some of it before the peer is judged.
+    /// A deadline for what waits has passed, buffers have settled, or the disk may have what it was asked for: tries to send some of it before the peer is judged.
     pub(super) fn ask_kernel_again(&mut self, token: Token) {
         let now = self.core.now;
         let Some(port) = self.core.ports.get_mut(token) else { return };
@@ -46,6 +46,7 @@ fn is_due<R>(port: &Port<R>, settings: &Settings, now: Millis) -> bool {
     let Some(outbox) = port.outbox.as_ref() else { return false };
     let stalled = outbox.progress_at.after(settings.write_timeout) <= now;
     stalled
+        || outbox.fetch.again_at() <= now
         || outbox.settles_at() <= now
         || settings.send_rate > 0 && outbox.window.0.after(settings.send_window) <= now
 }

@@ -313,7 +313,10 @@ impl<R> Port<R> {
     pub(super) fn nearest(&self, settings: &Settings) -> Millis {
         let mut at = self.phase_at.min(self.total_at);
         if let Some(outbox) = self.outbox.as_ref().filter(|outbox| !outbox.is_empty()) {
-            at = at.min(outbox.settles_at()).min(outbox.progress_at.after(settings.write_timeout));
+            at = at
+                .min(outbox.fetch.again_at())
+                .min(outbox.settles_at())
+                .min(outbox.progress_at.after(settings.write_timeout));
             if settings.send_rate > 0 {
                 at = at.min(outbox.window.0.after(settings.send_window));
             }

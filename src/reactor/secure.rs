@@ -358,6 +358,7 @@ pub(super) fn seal_front(
     scratch: &mut [u8],
     pool: &mut BufferPool,
     last: bool,
+    now: Millis,
 ) -> Result<bool, Fault> {
     if tls.is_dead() {
         outbox.drop_plain(pool);
@@ -371,13 +372,18 @@ pub(super) fn seal_front(
         None => {
             let (mut n, file) = outbox.copy_front(&mut scratch[..chunk]);
             if let Some((file, range)) = file {
-                let most = usize::try_from(range.end - range.start).unwrap_or(chunk).min(chunk - n);
-                match host.read_file(&file, range.start, &mut scratch[n..n + most]) {
+                let at_hand = outbox.fetch.at_hand(host, &file, &range, now);
+                let most = usize::try_from(at_hand).unwrap_or(chunk).min(chunk - n);
+                let read = match most {
+                    0 => Io::WouldBlock,
+                    most => host.read_file(&file, range.start, &mut scratch[n..n + most]),
+                };
+                match read {
                     Io::Done(read) => n += read,
                     // What stands before it is sent first.
                     Io::Eof | Io::WouldBlock | Io::Fault(_) if n > 0 => {}
+                    Io::WouldBlock => return Ok(false),
                     Io::Eof => return Err(Fault::Truncated),
-                    Io::WouldBlock => return Err(Fault::Other),
                     Io::Fault(fault) => return Err(fault),
                 }
             }

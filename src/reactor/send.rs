@@ -7,7 +7,7 @@ use super::outbox::{Cork, MAX_SLICES, Outbox};
 use super::outcome::{CloseHow, Fault, Io, PortReason};
 use super::port::{Flags, Phase};
 use super::secure::seal_front;
-use super::token::Token;
+use super::token::{Millis, Token};
 use super::turn::Reactor;
 use std::io::IoSlice;
 
@@ -110,6 +110,7 @@ impl<A: App, N: Net> Reactor<A, N> {
         let allotment = self.core.settings.allotment();
         let mut budget = OUT;
         let mut more_to_do = false;
+        let now = self.core.now;
         while !outbox.is_empty() && port.ready.has(Ready::WRITABLE) {
             if budget == 0 {
                 more_to_do = true;
@@ -120,26 +121,35 @@ impl<A: App, N: Net> Reactor<A, N> {
             {
                 let last = port.phase == Phase::Flushing;
                 let pool = &mut self.core.pool;
-                if !seal_front(&mut self.net, tls, outbox, &mut self.scratch, pool, last)? {
+                if !seal_front(&mut self.net, tls, outbox, &mut self.scratch, pool, last, now)? {
                     break;
                 }
             }
-            match send_front(&mut self.net, stream, outbox, budget) {
+            let Some(sent) = send_front(&mut self.net, stream, outbox, budget, now) else { break };
+            match sent {
                 Io::Done(n) if n > 0 => {
                     outbox.advance(n as u64, &mut self.core.pool);
-                    outbox.note_taken(n as u64, allotment, self.core.now);
+                    outbox.note_taken(n as u64, allotment, now);
                     budget = budget.saturating_sub(n as u64);
                     self.core.counters.writes += 1;
                     self.core.counters.bytes_out += n as u64;
                 }
                 Io::Done(_) | Io::WouldBlock | Io::Eof => {
                     port.ready.clear(Ready::WRITABLE);
-                    outbox.note_refused(self.core.now);
+                    outbox.note_refused(now);
+                    // It is the peer that is waited for now, with what is sealed already.
+                    outbox.fetch.forget();
                 }
                 Io::Fault(fault) => return Err(fault),
             }
         }
-        if !port.ready.has(Ready::WRITABLE) && !port.flags.has(Flags::WATCHES_WRITES) {
+        let waits_for_disk = outbox.fetch.waits();
+        if waits_for_disk && port.ready.has(Ready::WRITABLE) {
+            self.core.counters.disk_waits += u64::from(outbox.fetch.began(now));
+            port.ready.clear(Ready::WRITABLE);
+            outbox.excuse(now);
+        }
+        if !waits_for_disk && !port.ready.has(Ready::WRITABLE) && !port.flags.has(Flags::WATCHES_WRITES) {
             port.flags.set(Flags::WATCHES_WRITES, true);
             if !mutant::is(Mutant::NeverWatchWrites)
                 && let Err(error) = self.net.watch_writes(stream, token)
@@ -177,10 +187,19 @@ fn write_pieces<N: Net>(net: &mut N, stream: &mut N::Stream, cork: &Cork, shown:
     }
 }
 
-/// One system call's worth of an outbox.
-fn send_front<N: Net>(net: &mut N, stream: &mut N::Stream, outbox: &Outbox, budget: u64) -> Io {
+/// One system call's worth of an outbox. `None`: of a file that is not at hand.
+fn send_front<N: Net>(
+    net: &mut N,
+    stream: &mut N::Stream,
+    outbox: &mut Outbox,
+    budget: u64,
+    now: Millis,
+) -> Option<Io> {
     if let Some((file, range)) = outbox.front_file() {
-        return net.send_file(stream, &file, range.start, (range.end - range.start).min(budget));
+        return match outbox.fetch.at_hand(net, &file, &range, now) {
+            0 => None,
+            most => Some(net.send_file(stream, &file, range.start, most.min(budget))),
+        };
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let (n, more) = outbox.gather(&mut slices);
@@ -192,5 +211,5 @@ fn send_front<N: Net>(net: &mut N, stream: &mut N::Stream, outbox: &Outbox, budg
         begins_within
     });
     let fit = fits.count();
-    net.write(stream, &slices[..fit], more || fit < n)
+    Some(net.write(stream, &slices[..fit], more || fit < n))
 }

@@ -46,6 +46,7 @@ pub struct Counters {
     pub notes: u64,
     pub stale_notes: u64,
     pub no_progress: u64,
+    pub disk_waits: u64,
     pub handshakes: u64,
     pub handshakes_deferred: u64,
 }

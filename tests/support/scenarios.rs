@@ -4,7 +4,7 @@ use super::echo::{Echo, EchoApp, Note, Reason};
 use super::{run_for, settle};
 use evenkeel::reactor::net::Ready;
 use evenkeel::reactor::net::sim::{AcceptFault, Script, SimId, SimListener, SimNet};
-use evenkeel::reactor::{CloseHow, Fault, PortReason, Reactor, Settings, Target, Turn};
+use evenkeel::reactor::{CloseHow, Failure, Fault, Op, PortReason, Reactor, Settings, Target, Turn};
 use std::time::Duration;
 
 pub type World = Reactor<EchoApp, SimNet>;
@@ -49,6 +49,9 @@ pub const ALL: &[Scenario] = scenarios! {
     a_peer_that_trickles_below_the_rate_is_given_up
     more_unread_than_the_largest_buffer_ends_the_connection
     a_connect_that_hangs_is_given_up
+    a_file_that_is_not_at_hand_is_fetched_while_others_are_served
+    who_waits_for_the_disk_is_not_judged_as_a_peer_that_takes_nothing
+    a_fault_of_the_disk_comes_out_after_all
 };
 
 fn world(settings: Settings, seed: u64) -> (World, SimListener) {
@@ -373,4 +376,51 @@ fn a_connect_that_hangs_is_given_up() {
     assert_eq!(reactor.app().ends.len(), 4);
     assert!(reasons(&reactor).contains(&Reason::Idle) && reasons(&reactor).contains(&Reason::Eof));
     assert!((5000..5100).contains(&reactor.net().elapsed_ms()));
+}
+
+/// A file of 2 MiB of which nothing is at hand.
+fn on_disk(settings: Settings, disk_ms: u64) -> (World, SimListener) {
+    let (mut reactor, listener) = world(settings, 1);
+    let files = &mut reactor.net_mut().files;
+    files.file("big", vec![b'f'; 2 << 20], 0);
+    files.chill("big");
+    files.disk_ms = disk_ms;
+    (reactor, listener)
+}
+
+const WHOLE: u64 = 6 + (2 << 20);
+
+fn a_file_that_is_not_at_hand_is_fetched_while_others_are_served() {
+    let (mut reactor, listener) = on_disk(Settings::default(), 300);
+    let file = reactor.net_mut().arrive(listener, Script::new().send("file big\n"));
+    let other = reactor.net_mut().arrive(listener, Script::new().send("hello\n"));
+    run_for(&mut reactor, 5);
+    assert_eq!((text(&reactor, file), text(&reactor, other)), ("file:\n", "hello\n"));
+    run_for(&mut reactor, 400);
+    assert_eq!(reactor.net().sent_len(file), WHOLE);
+    let calls = reactor.net().calls();
+    assert_eq!((calls.disk_waits, reactor.counters().disk_waits), (0, 1));
+    assert!(calls.fetches <= 2, "{}", calls.fetches);
+}
+
+fn who_waits_for_the_disk_is_not_judged_as_a_peer_that_takes_nothing() {
+    let second = Duration::from_secs(1);
+    let settings = Settings { write_timeout: second, send_window: second, ..Settings::default() };
+    let (mut reactor, listener) = on_disk(settings, 8000);
+    let file = reactor.net_mut().arrive(listener, Script::new().send("file big\n").await_sent(WHOLE).fin());
+    settle(&mut reactor);
+    assert_eq!((reasons(&reactor), reactor.net().sent_len(file)), (vec![Reason::Eof], WHOLE));
+    assert_eq!(reactor.net().calls().disk_waits, 0);
+}
+
+fn a_fault_of_the_disk_comes_out_after_all() {
+    let (mut reactor, listener) = on_disk(Settings::default(), u64::MAX);
+    reactor.net_mut().files.fail_file("big", 1 << 20, Fault::Other);
+    let file = reactor.net_mut().arrive(listener, Script::new().send("file big\n"));
+    run_for(&mut reactor, 9_900);
+    assert_eq!(text(&reactor, file), "file:\n");
+    settle(&mut reactor);
+    let failed = Failure { op: Op::Write, fault: Fault::Other };
+    assert_eq!(reasons(&reactor), [Reason::Failed(failed)]);
+    assert_eq!(reactor.net().sent_len(file), 6 + (1 << 20));
 }

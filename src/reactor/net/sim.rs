@@ -38,7 +38,7 @@ use super::{
 use crate::reactor::outcome::{CloseHow, Fault, Io};
 use crate::reactor::token::{Millis, Token};
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -83,6 +83,10 @@ pub struct Calls {
     pub opens: u64,
     pub stats: u64,
     pub file_reads: u64,
+    pub at_hands: u64,
+    pub fetches: u64,
+    /// Reads and sends of files that waited for the disk.
+    pub disk_waits: u64,
 }
 
 /// A simulated world; all that a test sets up and looks at is in [`World`], to which it dereferences.
@@ -243,11 +247,20 @@ impl<const S: bool> Host for SimNet<S> {
 
     fn read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
         self.world.calls.file_reads += 1;
+        self.world.calls.disk_waits += u64::from(self.world.files.is_unread(file));
         self.world.files.read(file, at, buf)
     }
 
     fn try_read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
         if self.world.files.is_unread(file) { Io::WouldBlock } else { self.read_file(file, at, buf) }
+    }
+
+    fn at_hand(&mut self, file: &FileHandle, range: Range<u64>) -> u64 {
+        if self.world.at_hand(file) { range.end.saturating_sub(range.start) } else { 0 }
+    }
+
+    fn fetch(&mut self, file: &FileHandle, _: Range<u64>) {
+        self.world.fetch(file);
     }
 
     fn unix_time(&self) -> SystemTime {

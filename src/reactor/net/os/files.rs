@@ -12,10 +12,12 @@ use crate::reactor::net::{
     DirEntry, FileHandle, FileKind, FileType, Host, Links, OpenError, RelPath, Root, RootKind, Stat,
 };
 use crate::reactor::outcome::{Fault, Io};
-use rustix::fs::{self, AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, Advice, AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -162,6 +164,27 @@ fn read(file: &FileHandle, at: u64, buf: &mut [u8], patience: Patience) -> Io {
     }
 }
 
+/// Bytes from one look to the next: the kernel reads in order, and as much at once.
+const STRIDE: u64 = 128 << 10;
+
+fn at_hand(file: &FileHandle, range: Range<u64>) -> u64 {
+    let len = range.end.saturating_sub(range.start);
+    let FileKind::Os(file) = &file.0 else { return len };
+    let is_there = |at| {
+        let (mut byte, now) = ([0], ReadWriteFlags::NOWAIT);
+        let read = || rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, now);
+        retry_on_intr(read) != Err(Errno::AGAIN)
+    };
+    if len == 0 || !is_there(range.start) {
+        return 0;
+    }
+    let mut known = 0;
+    while known < len && is_there(range.start + (known + STRIDE).min(len) - 1) {
+        known = (known + STRIDE).min(len);
+    }
+    known
+}
+
 impl Host for OsHost {
     fn open_root(&mut self, path: &Path) -> io::Result<Root> {
         Ok(Root(RootKind::Os(Arc::new(OsRoot::open(path, Patience::Some)?))))
@@ -230,6 +253,18 @@ impl Host for OsHost {
         read(file, at, buf, Patience::None)
     }
 
+    fn at_hand(&mut self, file: &FileHandle, range: Range<u64>) -> u64 {
+        at_hand(file, range)
+    }
+
+    fn fetch(&mut self, file: &FileHandle, range: Range<u64>) {
+        let len = NonZeroU64::new(range.end.saturating_sub(range.start));
+        if let (FileKind::Os(file), Some(len)) = (&file.0, len) {
+            // Advice: where it cannot be taken, it is read when it must be.
+            let _ = fs::fadvise(file, range.start, Some(len), Advice::WillNeed);
+        }
+    }
+
     fn unix_time(&self) -> SystemTime {
         calendar()
     }
@@ -295,6 +330,14 @@ impl Host for OsNet {
 
     fn try_read_file(&mut self, file: &FileHandle, at: u64, buf: &mut [u8]) -> Io {
         OsHost.try_read_file(file, at, buf)
+    }
+
+    fn at_hand(&mut self, file: &FileHandle, range: Range<u64>) -> u64 {
+        OsHost.at_hand(file, range)
+    }
+
+    fn fetch(&mut self, file: &FileHandle, range: Range<u64>) {
+        OsHost.fetch(file, range);
     }
 
     fn unix_time(&self) -> SystemTime {

@@ -2,7 +2,7 @@ use super::files::Patience;
 use super::*;
 use crate::reactor::net::{FileType, Host, Links, OpenError, RelPath, Root, RootKind};
 use crate::reactor::token::ListenerId;
-use rustix::fs::{CWD, Mode, OFlags, mknodat};
+use rustix::fs::{Advice, CWD, Mode, OFlags, mknodat};
 use rustix::net::sockopt;
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -350,6 +350,32 @@ fn a_folder_is_listed_up_to_the_limit_and_a_file_is_read_at_any_place() {
     assert_eq!(&buf[..3], b"ep!");
     assert_eq!(net.read_file(&file, 5, &mut buf), Io::Eof);
     assert!(matches!(net.read_file(&handle, 0, &mut buf), Io::Fault(_)), "a folder has no bytes");
+}
+
+#[test]
+fn a_file_that_the_system_has_forgotten_is_at_hand_again_once_it_was_fetched() {
+    const LEN: u64 = 3 << 20;
+    let folder = Folder::new("fetch");
+    std::fs::write(folder.at("big"), vec![b'x'; LEN as usize]).unwrap();
+    let mut net = OsNet::new().unwrap();
+    let root = net.open_root(&folder.0).unwrap();
+    let (file, _) = net.open(&root, RelPath::new(b"big").unwrap(), Links::Refuse).unwrap();
+    assert_eq!(net.at_hand(&file, 0..LEN), LEN, "it was just written");
+    let FileKind::Os(inner) = &file.0 else { panic!("a file of the system") };
+    inner.sync_all().unwrap();
+    // Not every file system can forget one, or tells that it has.
+    let forgotten = (0..1000).any(|_| {
+        rustix::fs::fadvise(inner, 0, None, Advice::DontNeed).unwrap();
+        net.at_hand(&file, 0..LEN) < LEN
+    });
+    let began = Instant::now();
+    while forgotten && net.at_hand(&file, 0..LEN) < LEN {
+        net.fetch(&file, 0..LEN);
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not come");
+        std::thread::yield_now();
+    }
+    assert_eq!((net.at_hand(&file, LEN - 10..LEN), net.at_hand(&file, 5..5)), (10, 0));
+    assert_eq!(net.at_hand(&file, LEN..LEN + 7), 7, "whoever sends it finds that it has ended");
 }
 
 #[test]

@@ -244,6 +244,7 @@ impl World {
 
     pub(super) fn send_file(&mut self, id: SimId, file: &FileHandle, at: u64, len: u64) -> Io {
         self.calls.send_files += 1;
+        self.calls.disk_waits += u64::from(self.files.is_unread(file));
         let bytes = match self.files.content(file, at) {
             Ok([]) => return Io::Fault(Fault::Truncated),
             Ok(bytes) => bytes,
@@ -257,6 +258,16 @@ impl World {
             }
             Err(io) => io,
         }
+    }
+
+    pub(super) fn at_hand(&mut self, file: &FileHandle) -> bool {
+        self.calls.at_hands += 1;
+        !self.random.chance(self.chaos.would_block) && self.files.is_fetched(file, self.now)
+    }
+
+    pub(super) fn fetch(&mut self, file: &FileHandle) {
+        self.calls.fetches += 1;
+        self.files.fetch(file, self.now);
     }
 
     pub(super) fn shutdown_write(&mut self, id: SimId) -> Io {

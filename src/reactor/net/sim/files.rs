@@ -33,6 +33,8 @@ struct Inode {
     piece: usize,
     /// Its bytes are on the disk only.
     unread: bool,
+    /// When they will have been fetched, if that was begun.
+    fetched_at: Option<u64>,
     open: Arc<()>,
 }
 
@@ -43,11 +45,14 @@ pub struct Tree {
     names: BTreeMap<Vec<u8>, usize>,
     /// Whether there is anything under these names is known to the disk only.
     cold: BTreeSet<Vec<u8>>,
+    /// How long the disk takes to fetch what is not at hand, in milliseconds; `u64::MAX`: for ever.
+    pub disk_ms: u64,
 }
 
 impl Default for Tree {
     fn default() -> Tree {
-        let mut tree = Tree { inodes: Vec::new(), names: BTreeMap::new(), cold: BTreeSet::new() };
+        let (inodes, names, cold) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let mut tree = Tree { inodes, names, cold, disk_ms: 5 };
         tree.put(b"", Kind::Folder, 0);
         tree
     }
@@ -69,6 +74,7 @@ impl Tree {
             read_fault: None,
             piece: usize::MAX,
             unread: false,
+            fetched_at: None,
             open: Arc::new(()),
         };
         self.names.insert(path.to_vec(), self.inodes.len());
@@ -141,11 +147,11 @@ impl Tree {
     }
 
     /// Nothing of it is at hand any more, neither what is there (there may be nothing) nor its bytes, until somebody has waited for the
-    /// disk.
+    /// disk, or had them fetched.
     pub fn chill(&mut self, path: &str) {
         self.cold.insert(path.as_bytes().to_vec());
         if let Some(inode) = self.names.get(path.as_bytes()) {
-            self.inodes[*inode].unread = true;
+            (self.inodes[*inode].unread, self.inodes[*inode].fetched_at) = (true, None);
         }
     }
 
@@ -155,6 +161,20 @@ impl Tree {
 
     pub(super) fn is_unread(&self, file: &FileHandle) -> bool {
         inode_of(file).is_some_and(|inode| self.inodes[inode].unread)
+    }
+
+    /// Begins to fetch its bytes.
+    pub(super) fn fetch(&mut self, file: &FileHandle, now_ms: u64) {
+        if let Some(inode) = inode_of(file) {
+            self.inodes[inode].fetched_at.get_or_insert(now_ms.saturating_add(self.disk_ms));
+        }
+    }
+
+    /// They are at hand, perhaps because they have been fetched.
+    pub(super) fn is_fetched(&mut self, file: &FileHandle, now_ms: u64) -> bool {
+        let Some(inode) = inode_of(file).map(|inode| &mut self.inodes[inode]) else { return true };
+        inode.unread &= inode.fetched_at.is_none_or(|at| at > now_ms);
+        !inode.unread
     }
 
     /// How many handles are open, over all files.
