@@ -17,6 +17,8 @@ use std::time::Duration;
 const PIECE: u64 = 1 << 20;
 /// How far at most.
 const FARTHEST: u64 = 8 << 20;
+/// How far is looked where the disk need not be asked.
+const LOOK: u64 = 4 << 20;
 /// How long the disk may take for the next of them.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// It is asked again after at least this time.
@@ -76,7 +78,8 @@ impl Fetch {
             return false;
         }
         let (asked, ahead) = self.asked.unwrap_or((0, PIECE));
-        let end = range.end.min(range.start + ahead);
+        let far = if self.asked.is_some() { ahead } else { LOOK };
+        let end = range.end.min(range.start + far);
         self.reach = range.start + host.at_hand(file, range.start..end);
         let is_nothing = self.reach == range.start;
         if self.asked.is_some() || self.reach < end {
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    const LEN: u64 = 4 * PIECE;
+    const LEN: u64 = 6 * PIECE;
 
     /// A file whose bytes the disk has after so many milliseconds, and none of them at hand.
     fn cold(disk_ms: u64) -> (SimNet, FileHandle) {
@@ -178,7 +181,7 @@ mod tests {
             assert_eq!(fetch.asked, Some((3 * PIECE, 2 * PIECE)), "nothing more while it is sent");
         }
         assert_eq!(fetch.at_hand(&mut net, &file, &(PIECE..LEN), now), 2 * PIECE);
-        assert_eq!(fetch.asked, Some((LEN, 2 * PIECE)), "it was not waited for this time, and the file ends");
+        assert_eq!(fetch.asked, Some((5 * PIECE, 2 * PIECE)), "it was not waited for this time");
     }
 
     #[test]
@@ -186,8 +189,8 @@ mod tests {
         let (mut net, file) = cold(1);
         assert_eq!(net.read_file(&file, 0, &mut [0]), Io::Done(1));
         let (mut fetch, now) = (Fetch::default(), net.now());
-        for at in [0, 1, PIECE - 1] {
-            assert_eq!(fetch.at_hand(&mut net, &file, &(at..LEN), now), PIECE - at);
+        for at in [0, 1, LOOK - 1] {
+            assert_eq!(fetch.at_hand(&mut net, &file, &(at..LEN), now), LOOK - at);
         }
         assert_eq!((net.calls().at_hands, net.calls().fetches), (1, 0));
     }

@@ -164,8 +164,10 @@ fn read(file: &FileHandle, at: u64, buf: &mut [u8], patience: Patience) -> Io {
     }
 }
 
-/// Bytes from one look to the next: the kernel reads in order, and as much at once.
-const STRIDE: u64 = 128 << 10;
+/// Bytes from one look to the next: the kernel reads in order.
+const STRIDE: u64 = 512 << 10;
+/// The least that devices are set up to read at once. Of a longer advice the kernel takes no more than they are set up for.
+const PART: u64 = 128 << 10;
 
 fn at_hand(file: &FileHandle, range: Range<u64>) -> u64 {
     let len = range.end.saturating_sub(range.start);
@@ -258,10 +260,13 @@ impl Host for OsHost {
     }
 
     fn fetch(&mut self, file: &FileHandle, range: Range<u64>) {
-        let len = NonZeroU64::new(range.end.saturating_sub(range.start));
-        if let (FileKind::Os(file), Some(len)) = (&file.0, len) {
-            // Advice: where it cannot be taken, it is read when it must be.
-            let _ = fs::fadvise(file, range.start, Some(len), Advice::WillNeed);
+        let FileKind::Os(file) = &file.0 else { return };
+        let mut at = range.start;
+        // Each time all of the rest: most devices take the whole at once, and what is on its way costs nothing more.
+        while let Some(len) = NonZeroU64::new(range.end.saturating_sub(at)) {
+            // Where advice cannot be taken, it is read when it must be.
+            let _ = fs::fadvise(file, at, Some(len), Advice::WillNeed);
+            at += PART;
         }
     }
 
