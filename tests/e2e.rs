@@ -469,3 +469,18 @@ fn an_expired_certificate_is_an_error_of_check_and_a_warning_of_serve_and_reload
     program.signal(Signal::TERM);
     assert_eq!(program.end().0, Some(0));
 }
+
+#[test]
+fn the_log_says_at_once_whom_the_limit_of_a_client_turned_away() {
+    let config = CONFIG.replace("per_client_connections = 0", "per_client_connections = 1");
+    let mut server = serve("pinch", &config, |command| command);
+    let mut first = connect(server.at);
+    first.write_all(GET).unwrap();
+    assert!(matches!(answer(&mut first), Came::Whole(_)));
+    let mut second = connect(server.at);
+    assert!(!matches!(answer(&mut second), Came::Whole(_)));
+    let line = server.program.await_log("connections refused");
+    assert!(line.contains("WARN") && line.contains("refused: 1, the last of 127.0.0.1;"), "{line}");
+    server.program.signal(Signal::TERM);
+    assert_eq!(server.program.end().0, Some(0));
+}

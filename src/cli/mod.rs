@@ -12,6 +12,7 @@ mod config_print;
 mod descriptors;
 mod logs;
 mod narrow;
+mod pinch;
 mod serve;
 mod supervise;
 mod systemd;

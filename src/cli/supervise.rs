@@ -1,6 +1,7 @@
 //! A server that runs: signals, reloads, the drain, and words for the service manager.
 
 use super::logs::Logs;
+use super::pinch::Pinch;
 use super::systemd::{self, Watchdog};
 use super::{admin, descriptors};
 use crate::config::Loaded;
@@ -57,10 +58,11 @@ pub(super) struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Drains on the first signal, stops on the second; says what it waits for. Returns when every worker has ended.
     pub(super) fn run(&mut self) {
-        let mut watchdog = Watchdog::new();
+        let (mut watchdog, mut pinch, watch) = (Watchdog::new(), Pinch::default(), Stopwatch::start());
         systemd::ready("serving");
         loop {
             watchdog.look(Some(&self.server.shared().hub));
+            pinch.look(watch.elapsed(), self.server, &self.config);
             match self.wakes.recv_timeout(watchdog.interval()) {
                 Ok(Asked::End) => break,
                 Ok(Asked::Reopen) => self.logs.reopen(),

@@ -53,6 +53,7 @@ pub struct Clients {
     counted: AtomicUsize,
     hasher: RandomState,
     parts: [Mutex<Part>; PARTS],
+    last_refused: Mutex<Option<IpAddr>>,
 }
 
 impl Clients {
@@ -63,6 +64,7 @@ impl Clients {
             counted: AtomicUsize::new(0),
             hasher: RandomState::new(),
             parts: Default::default(),
+            last_refused: Mutex::default(),
         }
     }
 
@@ -83,7 +85,10 @@ impl Clients {
         let Some(client) = Client::of(peer) else { return true };
         let mut part = self.part(client);
         match part.get_mut(&client) {
-            Some(count) if *count >= limit => return false,
+            Some(count) if *count >= limit => {
+                *lock(&self.last_refused) = peer.ip();
+                return false;
+            }
             Some(count) => *count += 1,
             None => drop(part.insert(client, 1)),
         }
@@ -115,6 +120,11 @@ impl Clients {
         Client::of(peer).and_then(|client| self.part(client).get(&client).copied()).unwrap_or(0)
     }
 
+    /// Who was last refused.
+    pub fn last_refused(&self) -> Option<IpAddr> {
+        *lock(&self.last_refused)
+    }
+
     /// How many clients there are with counted connections.
     pub fn clients(&self) -> usize {
         self.parts.iter().map(|part| lock(part).len()).sum()
@@ -131,7 +141,7 @@ fn clamp(limit: usize) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
-fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     // A count is changed by one statement: a panic elsewhere cannot leave it half done.
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -152,6 +162,7 @@ mod tests {
         assert!(clients.enter(&a) && clients.enter(&peer("192.0.2.1:2")));
         assert!(!clients.enter(&a), "the port does not make another client");
         assert!(clients.enter(&b), "another address does");
+        assert_eq!(clients.last_refused(), a.ip());
         clients.leave(&a);
         assert!(clients.enter(&a));
         assert_eq!(clients.connections_of(&a), 2);
