@@ -169,4 +169,40 @@ mod tests {
         let taken = (0..2000).filter(|n| none.look(errand(*n))).count();
         assert_eq!(taken, QUEUE);
     }
+
+    #[test]
+    fn who_waits_behind_one_that_the_disk_holds_up_gets_a_thread_of_its_own_when_somebody_looks() {
+        let (to, from) = mpsc::channel();
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let post: Post = Arc::new(move |late: Late| {
+            if late.exchange == 0 {
+                // As if the disk did not answer, until the test is over.
+                let _ = held.lock().unwrap().recv();
+            }
+            to.send(late).map_err(|mpsc::SendError(late)| late)
+        });
+        let threads = DiskThreads::new(2);
+        let options = FilesOptions::new(std::env::temp_dir());
+        for n in [0, 1] {
+            assert!(threads.look(Errand::new(
+                &options,
+                None,
+                b"not/there",
+                Ticket::new(Token::from_bits(0), n, &post)
+            )));
+        }
+        let watch = Stopwatch::start();
+        let first = loop {
+            threads.idle();
+            match from.try_recv() {
+                Ok(late) => break late.exchange,
+                Err(_) => assert!(watch.elapsed() < Duration::from_secs(60), "nobody takes it"),
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!((first, threads.queue.lock().threads), (1, 2));
+        drop(release);
+        assert!(from.iter().any(|late| late.exchange == 0), "it, too, in the end");
+    }
 }
