@@ -4,11 +4,12 @@
 //!    of what it has waited so far, by the wheel; meanwhile its peer is not judged.
 //! 2. Once a file was waited for, the disk is asked ([`Host::fetch`]) for what follows while what it has brought is sent: in large pieces,
 //!    which it has sooner than many small ones, and ever farther ahead while it has brought all of it whenever we look.
-//! 3. Patience has an end: then the rest of the file is read when it is sent, whatever that takes. Only so a fault of the disk comes out,
-//!    and only so a file leaves whose system never has it at hand.
+//! 3. Patience has an end. A disk that has stopped to answer is a fault of the connection that waits for it. A system that has never
+//!    told that it has anything of the file may never do so: then the file is read when it is sent, whatever that takes.
 
 use super::mutant::{self, Mutant};
 use super::net::{FileHandle, Host};
+use super::outcome::Fault;
 use super::token::Millis;
 use std::ops::Range;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(super) struct Fetch {
     asked: Option<(u64, u64)>,
     /// Since when the disk is waited for, and when it is asked again.
     waits: Option<(Millis, Millis)>,
+    /// Something of it was at hand once.
+    tells: bool,
 }
 
 impl Fetch {
@@ -59,24 +62,30 @@ impl Fetch {
         self.waits = None;
     }
 
-    /// How many bytes of the range's beginning can be sent now. 0: the disk is waited for.
+    /// How many bytes of the range's beginning can be sent now. 0: the disk is waited for. A fault: it has been for too long.
     pub fn at_hand(
         &mut self,
         host: &mut impl Host,
         file: &FileHandle,
         range: &Range<u64>,
         now: Millis,
-    ) -> u64 {
-        let is_known = self.reach > range.start || self.look(host, file, range, now);
-        if is_known { self.reach.min(range.end) - range.start } else { 0 }
+    ) -> Result<u64, Fault> {
+        let may_look = self.reach <= range.start && (!self.waits() || self.again_at() <= now);
+        if may_look {
+            self.look(host, file, range, now)?;
+        }
+        Ok(self.reach.min(range.end).saturating_sub(range.start))
     }
 
-    /// Looks how much is at hand, and keeps the disk ahead of it. False: nothing, the disk is waited for.
-    fn look(&mut self, host: &mut impl Host, file: &FileHandle, range: &Range<u64>, now: Millis) -> bool {
+    /// Looks how much is at hand, and keeps the disk ahead of it.
+    fn look(
+        &mut self,
+        host: &mut impl Host,
+        file: &FileHandle,
+        range: &Range<u64>,
+        now: Millis,
+    ) -> Result<(), Fault> {
         let waited = self.waits();
-        if waited && self.again_at() > now {
-            return false;
-        }
         let (asked, ahead) = self.asked.unwrap_or((0, PIECE));
         let far = if self.asked.is_some() { ahead } else { LOOK };
         let end = range.end.min(range.start + far);
@@ -94,12 +103,19 @@ impl Fetch {
             let so_far = now.since(since);
             if so_far < PATIENCE {
                 self.waits = Some((since, now.after((so_far / 4).clamp(SOON, LATE))));
-                return false;
+                return Ok(());
+            }
+            if self.tells {
+                log::warn!(
+                    "the disk has had nothing more of a file for {} s: its download is cut",
+                    so_far.as_secs()
+                );
+                return Err(Fault::Other);
             }
             self.reach = u64::MAX;
         }
-        self.waits = None;
-        true
+        (self.tells, self.waits) = (true, None);
+        Ok(())
     }
 
     /// Asks the disk for what is not farther ahead than so, and has not been asked for.
@@ -140,7 +156,7 @@ mod tests {
         let begin = net.now();
         loop {
             let now = net.now();
-            match fetch.at_hand(net, file, &(0..LEN), now) {
+            match fetch.at_hand(net, file, &(0..LEN), now).unwrap() {
                 0 => net.wait(Some(fetch.again_at().since(now)), &mut Vec::new()).unwrap(),
                 n => return (now.since(begin).as_millis() as u64, n),
             }
@@ -160,13 +176,13 @@ mod tests {
     fn a_disk_that_is_behind_is_asked_for_a_piece_beyond_what_is_at_hand_and_no_more() {
         let (mut net, file) = cold(8);
         let mut fetch = Fetch::default();
-        let ahead = |net: &SimNet| net.calls().fetches;
-        for (_, asked) in [(0, 1), (1, 1), (2, 1)] {
+        for _ in 0..5 {
             let now = net.now();
-            assert_eq!(fetch.at_hand(&mut net, &file, &(0..LEN), now), 0);
-            assert_eq!(ahead(&net), asked);
+            assert_eq!(fetch.at_hand(&mut net, &file, &(0..LEN), now), Ok(0));
+            assert_eq!(fetch.asked, Some((PIECE, PIECE)));
             net.wait(Some(SOON), &mut Vec::new()).unwrap();
         }
+        assert_eq!(net.calls().fetches, 1);
     }
 
     #[test]
@@ -177,10 +193,10 @@ mod tests {
         assert_eq!(fetch.asked, Some((3 * PIECE, 2 * PIECE)));
         let now = net.now();
         for at in [1, PIECE - 1] {
-            fetch.at_hand(&mut net, &file, &(at..LEN), now);
+            assert_eq!(fetch.at_hand(&mut net, &file, &(at..LEN), now), Ok(PIECE - at));
             assert_eq!(fetch.asked, Some((3 * PIECE, 2 * PIECE)), "nothing more while it is sent");
         }
-        assert_eq!(fetch.at_hand(&mut net, &file, &(PIECE..LEN), now), 2 * PIECE);
+        assert_eq!(fetch.at_hand(&mut net, &file, &(PIECE..LEN), now), Ok(2 * PIECE));
         assert_eq!(fetch.asked, Some((5 * PIECE, 2 * PIECE)), "it was not waited for this time");
     }
 
@@ -190,13 +206,13 @@ mod tests {
         assert_eq!(net.read_file(&file, 0, &mut [0]), Io::Done(1));
         let (mut fetch, now) = (Fetch::default(), net.now());
         for at in [0, 1, LOOK - 1] {
-            assert_eq!(fetch.at_hand(&mut net, &file, &(at..LEN), now), LOOK - at);
+            assert_eq!(fetch.at_hand(&mut net, &file, &(at..LEN), now), Ok(LOOK - at));
         }
         assert_eq!((net.calls().at_hands, net.calls().fetches), (1, 0));
     }
 
     #[test]
-    fn a_disk_that_never_has_it_is_waited_for_as_long_as_patience_lasts_and_then_no_more() {
+    fn a_disk_that_never_told_that_it_has_it_is_waited_for_as_long_as_patience_lasts_and_then_no_more() {
         let (mut net, file) = cold(u64::MAX);
         let (waited, at_hand) = wait(&mut Fetch::default(), &mut net, &file);
         let patience = PATIENCE.as_millis() as u64;

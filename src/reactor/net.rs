@@ -5,7 +5,8 @@
 //! 1. **Edges.** An event says that something changed, once. It may be spurious, late, or for a stream closed meanwhile.
 //!    Whoever gets it remembers it; only [`Io::WouldBlock`] (and, where [`Net::SHORT_READ_DRAINS`], a short read) ends it.
 //! 2. **No event is lost between `watch` and the next `wait`**: what is ready when watching begins is reported.
-//! 3. **Nothing blocks** but [`Net::wait`]; file operations may take a disk's time, but for those whose names begin with `try`.
+//! 3. **Nothing blocks** but [`Net::wait`]; file operations may take a disk's time, but for [`Host::at_hand`], [`Host::fetch`]
+//!    and those whose names begin with `try`.
 //! 4. `EINTR` never comes out: it is retried, or reported as a spurious wake.
 //! 5. A token given at `watch` comes back with each event of that stream until `close`.
 

@@ -372,11 +372,13 @@ pub(super) fn seal_front(
         None => {
             let (mut n, file) = outbox.copy_front(&mut scratch[..chunk]);
             if let Some((file, range)) = file {
-                let at_hand = outbox.fetch.at_hand(host, &file, &range, now);
-                let most = usize::try_from(at_hand).unwrap_or(chunk).min(chunk - n);
-                let read = match most {
-                    0 => Io::WouldBlock,
-                    most => host.read_file(&file, range.start, &mut scratch[n..n + most]),
+                let read = match outbox.fetch.at_hand(host, &file, &range, now) {
+                    Ok(0) => Io::WouldBlock,
+                    Ok(at_hand) => {
+                        let most = usize::try_from(at_hand).unwrap_or(chunk).min(chunk - n);
+                        host.read_file(&file, range.start, &mut scratch[n..n + most])
+                    }
+                    Err(fault) => Io::Fault(fault),
                 };
                 match read {
                     Io::Done(read) => n += read,

@@ -197,8 +197,9 @@ fn send_front<N: Net>(
 ) -> Option<Io> {
     if let Some((file, range)) = outbox.front_file() {
         return match outbox.fetch.at_hand(net, &file, &range, now) {
-            0 => None,
-            most => Some(net.send_file(stream, &file, range.start, most.min(budget))),
+            Ok(0) => None,
+            Ok(most) => Some(net.send_file(stream, &file, range.start, most.min(budget))),
+            Err(fault) => Some(Io::Fault(fault)),
         };
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];

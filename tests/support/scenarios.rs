@@ -52,6 +52,7 @@ pub const ALL: &[Scenario] = scenarios! {
     a_file_that_is_not_at_hand_is_fetched_while_others_are_served
     who_waits_for_the_disk_is_not_judged_as_a_peer_that_takes_nothing
     a_fault_of_the_disk_comes_out_after_all
+    a_disk_that_stops_to_answer_costs_who_waits_for_it_the_connection_and_nobody_else_anything
 };
 
 fn world(settings: Settings, seed: u64) -> (World, SimListener) {
@@ -393,14 +394,18 @@ const WHOLE: u64 = 6 + (2 << 20);
 fn a_file_that_is_not_at_hand_is_fetched_while_others_are_served() {
     let (mut reactor, listener) = on_disk(Settings::default(), 300);
     let file = reactor.net_mut().arrive(listener, Script::new().send("file big\n"));
+    let last = reactor.net_mut().arrive(listener, Script::new().send("file big\nquit\n"));
     let other = reactor.net_mut().arrive(listener, Script::new().send("hello\n"));
     run_for(&mut reactor, 5);
-    assert_eq!((text(&reactor, file), text(&reactor, other)), ("file:\n", "hello\n"));
+    for (id, sent) in [(file, "file:\n"), (last, "file:\n"), (other, "hello\n")] {
+        assert_eq!(text(&reactor, id), sent);
+    }
     run_for(&mut reactor, 400);
     assert_eq!(reactor.net().sent_len(file), WHOLE);
+    assert_eq!((reactor.net().sent_len(last), reactor.net().fin_sent(last)), (WHOLE + 4, true));
     let calls = reactor.net().calls();
-    assert_eq!((calls.disk_waits, reactor.counters().disk_waits), (0, 1));
-    assert!(calls.fetches <= 2, "{}", calls.fetches);
+    assert_eq!((calls.disk_waits, reactor.counters().disk_waits), (0, 2));
+    assert!(calls.fetches <= 4, "{}", calls.fetches);
 }
 
 fn who_waits_for_the_disk_is_not_judged_as_a_peer_that_takes_nothing() {
@@ -423,4 +428,23 @@ fn a_fault_of_the_disk_comes_out_after_all() {
     let failed = Failure { op: Op::Write, fault: Fault::Other };
     assert_eq!(reasons(&reactor), [Reason::Failed(failed)]);
     assert_eq!(reactor.net().sent_len(file), 6 + (1 << 20));
+}
+
+fn a_disk_that_stops_to_answer_costs_who_waits_for_it_the_connection_and_nobody_else_anything() {
+    let (mut reactor, listener) = world(Settings::default(), 1);
+    reactor.net_mut().files.file("big", vec![b'f'; 9 << 20], 0);
+    let file = reactor.net_mut().arrive(listener, Script::new().window(100).send("file big\n"));
+    run_for(&mut reactor, 10);
+    assert_eq!(reactor.net().sent_len(file), 100);
+    reactor.net_mut().files.chill("big");
+    reactor.net_mut().files.disk_ms = u64::MAX;
+    reactor.net_mut().go_on(file, Script::new().window(u64::MAX));
+    run_for(&mut reactor, 9_900);
+    let reached = reactor.net().sent_len(file);
+    assert!((100..9 << 20).contains(&reached) && reasons(&reactor).is_empty());
+    let waits = reactor.net().calls().disk_waits;
+    settle(&mut reactor);
+    let failed = Failure { op: Op::Write, fault: Fault::Other };
+    assert_eq!((reasons(&reactor), reactor.net().sent_len(file)), (vec![Reason::Failed(failed)], reached));
+    assert_eq!(reactor.net().calls().disk_waits, waits, "nobody has waited in its place");
 }
