@@ -5,6 +5,7 @@
 
 mod support;
 
+use evenkeel::http::files::{Files, FilesOptions};
 use evenkeel::reactor::net::sim::{AcceptFault, Chaos, Random, Script, SimId, SimNet};
 use evenkeel::reactor::{Fault, Reactor, Settings, Turn};
 use evenkeel::server::Worker;
@@ -13,6 +14,9 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use support::http::{self, BIG, Seen};
+
+/// The length of a file that is not always at hand.
+const FILE: usize = 300_000;
 
 /// What a peer must see of one request.
 struct Expected {
@@ -100,6 +104,7 @@ impl Talk {
                 );
                 self.over = true;
             }
+            15 if random.chance(50) => self.get("/files/f", 200, Some(&vec![b'f'; FILE])),
             _ => self.get("/", 200, Some(b"ok")),
         }
     }
@@ -165,6 +170,8 @@ fn world<const R: bool>(seed: u64) {
         late_by: random.below(60),
         mid_turn: random.below(60) as u8,
     };
+    net.files.file("f", vec![b'f'; FILE], 1);
+    net.files.disk_ms = random.below(60);
     http::tickets();
     let listener = net.listen();
     let low_water = 1 + random.below(30_000) as usize;
@@ -174,7 +181,9 @@ fn world<const R: bool>(seed: u64) {
         high_water: low_water + random.below(300_000) as usize,
         ..Settings::default()
     };
-    let mut reactor = Reactor::new(Worker::for_tests(http::site()), net, settings);
+    let mut site = http::site();
+    site.route(None, &[], "/files/*", None, Box::new(Files::new(FilesOptions::new("/")))).unwrap();
+    let mut reactor = Reactor::new(Worker::for_tests(site), net, settings);
     let handle = reactor.handle();
     reactor.app_mut().post_through(handle);
     reactor.add_listener(listener).unwrap();
@@ -224,6 +233,9 @@ fn run<const R: bool>(reactor: &mut Reactor<Worker, SimNet<R>>, random: &mut Ran
         reactor.check();
         if random.chance(30) {
             http::answer_all();
+        }
+        if random.chance(3) {
+            reactor.net_mut().files.chill("f");
         }
         if !drained && reactor.net().elapsed_ms() >= drain_at {
             drained = true;
