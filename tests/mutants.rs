@@ -49,7 +49,7 @@ fn killer(mutant: Mutant) -> &'static str {
         Mutant::CountCloseTwice => "a_close_is_counted_once",
         Mutant::ForgetDrained => "a_producer_above_high_water_goes_on_when_it_drained",
         Mutant::ForgetToResumeListeners => "whoever_waits_at_the_maximum_is_served_when_a_slot_frees",
-        Mutant::ForgetToAskDiskAgain => "a_file_that_is_not_at_hand_is_fetched_while_others_are_served",
+        Mutant::ForgetToLookAgain => "a_file_that_is_not_at_hand_is_fetched_while_others_are_served",
     }
 }
 

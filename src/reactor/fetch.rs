@@ -20,11 +20,11 @@ const PIECE: u64 = 1 << 20;
 const FARTHEST: u64 = 8 << 20;
 /// How far is looked where the disk need not be asked.
 const LOOK: u64 = 4 << 20;
-/// How long the disk may take for the next of them.
+/// How long the disk may take until something more is at hand.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// It is asked again after at least this time.
+/// Who waits looks again after at least this time.
 const SOON: Duration = Duration::from_millis(1);
-/// It is asked again after at most this time.
+/// After at most this time.
 const LATE: Duration = Duration::from_millis(50);
 
 /// How much of the file at the front of an outbox is at hand.
@@ -32,18 +32,18 @@ const LATE: Duration = Duration::from_millis(50);
 pub(super) struct Fetch {
     /// It is so up to here.
     reach: u64,
-    /// Up to here the disk was asked for it, if it was, and so far ahead it is asked.
+    /// Up to here the disk was asked for it, and so far ahead of what is at hand it is asked; none: it need not be.
     asked: Option<(u64, u64)>,
-    /// Since when the disk is waited for, and when it is asked again.
+    /// Since when the disk is waited for, and when to look again.
     waits: Option<(Millis, Millis)>,
     /// Something of it was at hand once.
     tells: bool,
 }
 
 impl Fetch {
-    /// When the disk is to be asked again.
+    /// When to look again.
     pub fn again_at(&self) -> Millis {
-        let waits = self.waits.filter(|_| !mutant::is(Mutant::ForgetToAskDiskAgain));
+        let waits = self.waits.filter(|_| !mutant::is(Mutant::ForgetToLookAgain));
         waits.map_or(Millis::NEVER, |(_, again)| again)
     }
 
@@ -57,7 +57,7 @@ impl Fetch {
         self.waits.is_some_and(|(since, _)| since == now)
     }
 
-    /// It is not, for now.
+    /// It is not, for now: somebody else is.
     pub fn forget(&mut self) {
         self.waits = None;
     }
@@ -118,7 +118,7 @@ impl Fetch {
         Ok(())
     }
 
-    /// Asks the disk for what is not farther ahead than so, and has not been asked for.
+    /// Asks the disk for the file from `asked` on, so far ahead of what is at hand, and in whole pieces.
     fn ask(&mut self, host: &mut impl Host, file: &FileHandle, end: u64, asked: u64, ahead: u64) {
         let mut asked = asked;
         while asked < end.min(self.reach + ahead) {

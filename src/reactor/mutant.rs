@@ -24,7 +24,7 @@ pub enum Mutant {
     CountCloseTwice,
     ForgetDrained,
     ForgetToResumeListeners,
-    ForgetToAskDiskAgain,
+    ForgetToLookAgain,
 }
 
 impl Mutant {
@@ -48,7 +48,7 @@ impl Mutant {
         Mutant::CountCloseTwice,
         Mutant::ForgetDrained,
         Mutant::ForgetToResumeListeners,
-        Mutant::ForgetToAskDiskAgain,
+        Mutant::ForgetToLookAgain,
     ];
 }
 
